@@ -1,0 +1,245 @@
+//! Engines on threads of their own, and the handle that feeds and stops them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use relais_io::Wake;
+use relais_io::epoll::{Epoll, EpollWaker};
+
+use crate::tunnel::refuse;
+use crate::{EndReason, Engine, Handoff, Settings};
+
+impl Engine<Epoll> {
+    /// Starts `threads` engines (at least one) on threads called `name-0`, `name-1`, …
+    ///
+    /// The threads end when [`EngineHandle::stop`] is called, or when every clone of the handle is gone and the last
+    /// tunnel has ended.
+    ///
+    /// # Errors
+    /// The process may have no more threads, or is out of descriptors: each engine takes two.
+    pub fn spawn(name: &str, threads: usize) -> io::Result<EngineHandle> {
+        Self::spawn_with(name, threads, Settings::default())
+    }
+
+    /// [`Engine::spawn`] with other sizes than the default ones.
+    ///
+    /// # Errors
+    /// As for [`Engine::spawn`].
+    pub fn spawn_with(name: &str, threads: usize, settings: Settings) -> io::Result<EngineHandle> {
+        // Engines that were started before a failure end with the handle.
+        let mut lanes = Lanes(Vec::new());
+        for number in 0..threads.max(1) {
+            lanes.0.push(start(format!("{name}-{number}"), settings)?);
+        }
+        Ok(EngineHandle {
+            lanes: Arc::new(lanes),
+        })
+    }
+}
+
+/// Hands tunnels to running engines. Clones share the engines.
+#[derive(Clone)]
+pub struct EngineHandle {
+    lanes: Arc<Lanes>,
+}
+
+impl EngineHandle {
+    /// Hands a tunnel to the engine with the fewest tunnels. Takes no descriptor and does not block.
+    ///
+    /// # Errors
+    /// Gives the tunnel back when every queue is full or the engines were stopped.
+    pub fn submit(&self, handoff: Handoff) -> Result<(), Handoff> {
+        let mut handoff = handoff;
+        let least = self
+            .lanes
+            .0
+            .iter()
+            .min_by_key(|lane| lane.open.load(Ordering::Relaxed));
+        for lane in least.into_iter().chain(&self.lanes.0) {
+            match lane.push(handoff) {
+                Ok(()) => return Ok(()),
+                Err(back) => handoff = back,
+            }
+        }
+        Err(handoff)
+    }
+
+    /// How many tunnels are open, those in the queues included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.lanes
+            .0
+            .iter()
+            .map(|lane| lane.open.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Ends all tunnels, and then the engines: both sides of a WebSocket tunnel get a Close frame 1001 if they are
+    /// between two frames, every stream is ended, and what is not over after `grace` is closed. Returns how many tunnels
+    /// there were; 0 when the engines were stopped before.
+    ///
+    /// Blocks for as long as that takes, `grace` and an eighth of a second at most, as long as no label blocks. A label
+    /// must not call it.
+    #[must_use = "the number of tunnels that were closed"]
+    pub fn stop(&self, grace: Duration) -> usize {
+        for lane in &self.lanes.0 {
+            lane.order(State::Stopping(grace));
+        }
+        self.lanes.0.iter().map(|lane| lane.wait_for_end()).sum()
+    }
+}
+
+/// The engines of a handle. When the last handle is dropped, they end after their last tunnel.
+struct Lanes(Vec<Arc<Lane>>);
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        for lane in &self.0 {
+            lane.order(State::Orphaned);
+        }
+    }
+}
+
+/// What an engine's thread and the handles share.
+struct Lane {
+    inbox: Mutex<Inbox>,
+    ended: Condvar,
+    waker: EpollWaker,
+    open: Arc<AtomicUsize>,
+    queue: usize,
+}
+
+struct Inbox {
+    handoffs: VecDeque<Handoff>,
+    state: State,
+    /// Tunnels that were closed by the stop and not reported yet.
+    closed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    /// There is no handle any more.
+    Orphaned,
+    Stopping(Duration),
+    Stopped,
+}
+
+impl Lane {
+    fn push(&self, handoff: Handoff) -> Result<(), Handoff> {
+        let mut inbox = self.inbox();
+        if inbox.state != State::Running || inbox.handoffs.len() >= self.queue {
+            return Err(handoff);
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        inbox.handoffs.push_back(handoff);
+        // The thread takes the whole queue at once, so that only the first entry needs to wake it.
+        if inbox.handoffs.len() == 1 {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn order(&self, state: State) {
+        let mut inbox = self.inbox();
+        if inbox.state == State::Running {
+            inbox.state = state;
+            self.waker.wake();
+        }
+    }
+
+    fn wait_for_end(&self) -> usize {
+        let inbox = self.inbox();
+        let ended = self
+            .ended
+            .wait_while(inbox, |inbox| inbox.state != State::Stopped);
+        mem::take(&mut ended.unwrap_or_else(PoisonError::into_inner).closed)
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn start(name: String, settings: Settings) -> io::Result<Arc<Lane>> {
+    use relais_io::Io as _;
+    let io = Epoll::new()?;
+    let lane = Arc::new(Lane {
+        inbox: Mutex::new(Inbox {
+            handoffs: VecDeque::new(),
+            state: State::Running,
+            closed: 0,
+        }),
+        ended: Condvar::new(),
+        waker: io.waker(),
+        open: Arc::default(),
+        queue: settings.queue,
+    });
+    let shared = Arc::clone(&lane);
+    thread::Builder::new().name(name).spawn(move || {
+        // Whatever ends the thread, the handles hear of it.
+        let shared = Farewell(shared);
+        let mut engine = Engine::new(io, &settings);
+        engine.count_in(Arc::clone(&shared.0.open));
+        let closed = run(&mut engine, &shared.0);
+        shared.0.inbox().closed = closed;
+    })?;
+    Ok(lane)
+}
+
+/// Runs the engine to its end and returns how many tunnels the stop has closed.
+fn run(engine: &mut Engine<Epoll>, lane: &Lane) -> usize {
+    let mut arrived = VecDeque::new();
+    loop {
+        let state = take(lane, &mut arrived);
+        for handoff in arrived.drain(..) {
+            engine.admit(handoff);
+        }
+        match state {
+            State::Stopping(grace) => return wind_up(engine, grace),
+            State::Orphaned | State::Stopped if engine.open() == 0 => return 0,
+            _ => {}
+        }
+        if engine.turn().is_err() {
+            engine.abandon(EndReason::EngineFailed);
+            return 0;
+        }
+    }
+}
+
+fn take(lane: &Lane, arrived: &mut VecDeque<Handoff>) -> State {
+    let mut inbox = lane.inbox();
+    mem::swap(&mut inbox.handoffs, arrived);
+    inbox.state
+}
+
+fn wind_up(engine: &mut Engine<Epoll>, grace: Duration) -> usize {
+    let closed = engine.stop(grace);
+    while engine.open() > 0 {
+        if engine.turn().is_err() {
+            engine.abandon(EndReason::EngineFailed);
+        }
+    }
+    closed
+}
+
+/// Marks a lane as stopped when its thread ends, even by a panic.
+struct Farewell(Arc<Lane>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let lost = {
+            let mut inbox = self.0.inbox();
+            inbox.state = State::Stopped;
+            mem::take(&mut inbox.handoffs)
+        };
+        lost.into_iter().for_each(refuse);
+        self.0.open.store(0, Ordering::Relaxed);
+        self.0.ended.notify_all();
+    }
+}

@@ -1,0 +1,31 @@
+//! Upgraded pairs of sockets: what happens between the 101 and the end of a tunnel.
+//!
+//! [`Engine::spawn`] starts the threads, [`EngineHandle::submit`] hands a pair of sockets over ([`Handoff`]), and the
+//! tunnel's [`Label`] hears how it went ([`TunnelEnd`]). Inside, a [`pump::Pump`] decides for one tunnel what to read,
+//! write and shut down, without sockets or clocks, and an [`Engine`] does it over any [`relais_io::Io`].
+//!
+//! # Memory
+//!
+//! An idle tunnel owns two sockets, one slot of the engine's table (264 bytes), eight bytes in the timer wheel
+//! and whatever its label holds. It owns no buffer: an engine reads into one buffer for all its tunnels and offers the
+//! bytes to the other side at once. Only what that side does not take is kept, at most one read per direction, and
+//! freed as soon as it is written. A thread itself costs its stack, the read buffer ([`Settings::read_buffer`]),
+//! 12 KiB of wheel, and a queue of at most [`Settings::queue`] tunnels on their way in.
+//!
+//! This crate knows neither HTTP nor directives. The only thing it looks at in a stream is where WebSocket frames
+//! begin, and that is `relais-websocket`'s work.
+
+mod end;
+mod engine;
+mod follow;
+mod handle;
+mod handoff;
+pub mod pump;
+mod tunnel;
+mod wheel;
+
+pub use end::{EndReason, TunnelEnd};
+pub use engine::{Engine, Settings};
+pub use handle::EngineHandle;
+pub use handoff::{Handoff, Label, TunnelLimits};
+pub use relais_io::Side;

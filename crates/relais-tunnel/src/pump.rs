@@ -1,0 +1,631 @@
+//! The state machine of one tunnel: what to read, write and shut down next, without sockets, clocks or buffers.
+//!
+//! A driver tells the pump what its sockets are ready for ([`Pump::ready`]), asks what to do ([`Pump::step`]) and
+//! reports what came of it, until there is nothing left to do. The bytes of a read stay in the driver's buffer: when
+//! [`Pump::read`] says so, the driver offers them to the other side and reports with [`Pump::forwarded`], and only what
+//! that side did not take is copied into the pump. A side is read only while the other side has no such bytes waiting,
+//! so that a direction holds at most one read.
+//!
+//! The end of a stream is passed on behind its last byte, and the opposite direction goes on (half-close). The tunnel
+//! is done when both streams have ended on both sides. When a side breaks, or relais ends the tunnel, the pump
+//! *lingers*: what the sockets still send is read and dropped while the remaining bytes and the ends of the streams go
+//! out, because closing a socket with unread bytes would make the kernel send a reset that overtakes them. A driver
+//! bounds that time.
+
+use std::mem;
+
+use relais_io::{Fault, Read, Side, Write};
+use relais_websocket::close_frame;
+
+use crate::EndReason;
+use crate::follow::Follow;
+
+/// What a driver is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read from this side and report with [`Pump::read`].
+    Read(Side),
+    /// Write [`Pump::unsent`] to this side and report with [`Pump::wrote`].
+    Write(Side),
+    /// End the stream to this side; the pump takes it as done.
+    Shutdown(Side),
+    /// Nothing, until a socket is ready for more.
+    Wait,
+    /// Both directions have ended: close both sockets.
+    Done,
+}
+
+/// What went through a tunnel, by direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Bytes that the receiving side's socket took, without HTTP heads and without frames written by relais.
+    pub bytes: u64,
+    /// Complete text and binary messages seen; 0 when frames are not followed.
+    pub messages: u64,
+}
+
+/// Both directions of one tunnel.
+pub struct Pump {
+    from_client: Flow,
+    from_origin: Flow,
+    reason: Option<EndReason>,
+    /// Who sent the first Close frame.
+    closer: Option<Side>,
+    /// Which side to look at first, so that two busy directions take turns.
+    turn: Side,
+    half_close: bool,
+    lingering: bool,
+}
+
+impl Pump {
+    /// A pump for a tunnel whose streams are WebSocket frames, or any bytes. Without `half_close`, the first end of a
+    /// stream ends the tunnel.
+    #[must_use]
+    pub fn new(websocket: bool, half_close: bool) -> Self {
+        Self {
+            from_client: Flow::new(Side::Client, websocket),
+            from_origin: Flow::new(Side::Origin, websocket),
+            reason: None,
+            closer: None,
+            turn: Side::Client,
+            half_close,
+            lingering: false,
+        }
+    }
+
+    /// Takes bytes that were read from `from` before the pump was made; `head` of them, at the front, belong to HTTP.
+    /// To be called at most once per side, before anything else.
+    pub fn preload(&mut self, from: Side, bytes: Vec<u8>, head: usize) {
+        let head = head.min(bytes.len());
+        self.count(from, bytes.get(head..).unwrap_or_default());
+        self.flow(from).unsent = bytes;
+    }
+
+    /// A socket's readiness changed. `hangup` as in [`relais_io::Event`].
+    pub fn ready(&mut self, side: Side, readable: bool, writable: bool, hangup: bool) {
+        let flow = self.flow(side);
+        flow.readable |= readable;
+        flow.to_the_end |= hangup;
+        self.flow(side.other()).writable |= writable;
+    }
+
+    /// What to do now.
+    pub fn step(&mut self) -> Step {
+        let sides = [self.turn, self.turn.other()];
+        if let Some(step) = sides
+            .iter()
+            .find_map(|side| self.flow(*side).next_out(side.other()))
+        {
+            return step;
+        }
+        if let Some(side) = sides.into_iter().find(|side| self.flow(*side).wants_read()) {
+            self.turn = side.other();
+            return Step::Read(side);
+        }
+        if Side::BOTH.iter().all(|side| self.flow(*side).is_over()) {
+            Step::Done
+        } else {
+            Step::Wait
+        }
+    }
+
+    /// Reports a read from `from` into `buffer`. When it returns true, the bytes are to be offered to the other side at
+    /// once, and the outcome reported with [`Pump::forwarded`].
+    #[must_use]
+    pub fn read(&mut self, from: Side, outcome: Read, buffer: &[u8]) -> bool {
+        match outcome {
+            Read::Bytes(count) => self.read_bytes(from, count, buffer),
+            Read::Blocked => self.flow(from).blocked(),
+            Read::End => self.read_end(from),
+            Read::Broken(fault) => self.read_broken(from, fault),
+        }
+    }
+
+    /// Reports what became of the bytes just read from `from`.
+    pub fn forwarded(&mut self, from: Side, bytes: &[u8], outcome: Write) {
+        let taken = match outcome {
+            Write::Bytes(count) => count,
+            Write::Blocked => 0,
+            Write::Broken(fault) => return self.write_broken(from, bytes.len(), fault),
+        };
+        let rest = bytes.get(taken..).unwrap_or_default();
+        if !rest.is_empty() {
+            let flow = self.flow(from);
+            flow.writable = false;
+            flow.unsent = rest.to_vec();
+        }
+    }
+
+    /// The bytes that wait to be written to `to`.
+    #[must_use]
+    pub fn unsent(&self, to: Side) -> &[u8] {
+        self.flow_ref(to.other()).unsent()
+    }
+
+    /// Reports a write of [`Pump::unsent`] to `to`.
+    pub fn wrote(&mut self, to: Side, outcome: Write) {
+        match outcome {
+            Write::Bytes(count) => self.flow(to.other()).advance(count),
+            Write::Blocked => self.flow(to.other()).writable = false,
+            Write::Broken(fault) => self.write_broken(to.other(), 0, fault),
+        }
+    }
+
+    /// Ends the tunnel for `reason`, unless it is ending already. In a WebSocket tunnel each side that is between two frames, and has not been sent
+    /// a Close frame yet, gets one with `code` (RFC 6455 section 7.4) behind its last byte; the origin's is masked with
+    /// `mask` (section 5.3). From then on the pump lingers.
+    pub fn close(&mut self, reason: EndReason, code: u16, mask: [u8; 4]) {
+        self.reason = Some(reason);
+        self.lingering = true;
+        self.from_client
+            .say_goodbye(&close_frame(code, b"", Some(mask)));
+        self.from_origin.say_goodbye(&close_frame(code, b"", None));
+    }
+
+    /// Notes `reason` unless there is one already.
+    pub fn blame(&mut self, reason: EndReason) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// Whether the tunnel is ending and only waits for the sockets; see the module's description.
+    #[must_use]
+    pub const fn is_lingering(&self) -> bool {
+        self.lingering
+    }
+
+    /// Why the tunnel ends; `None` while nothing has happened.
+    #[must_use]
+    pub const fn reason(&self) -> Option<EndReason> {
+        self.reason
+    }
+
+    /// The code of the first Close frame that either side sent, if it had one.
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        self.flow_ref(self.closer?).follow.as_ref()?.close_code()
+    }
+
+    /// What went from `from` to the other side so far.
+    #[must_use]
+    pub fn traffic(&self, from: Side) -> Traffic {
+        let flow = self.flow_ref(from);
+        Traffic {
+            bytes: flow.bytes - flow.undelivered(),
+            messages: flow.follow.as_ref().map_or(0, Follow::messages),
+        }
+    }
+
+    /// Bytes of memory that the pump holds besides itself.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.from_client.unsent.capacity() + self.from_origin.unsent.capacity()
+    }
+
+    fn read_bytes(&mut self, from: Side, count: usize, buffer: &[u8]) -> bool {
+        let flow = self.flow(from);
+        // A read that leaves room has emptied the socket, and what comes next raises its own event. Only the end of a
+        // stream that has been announced already does not.
+        flow.readable = count >= buffer.len() || flow.to_the_end;
+        if flow.discard {
+            return false;
+        }
+        self.count(from, buffer.get(..count).unwrap_or_default());
+        true
+    }
+
+    fn read_end(&mut self, from: Side) -> bool {
+        self.blame(EndReason::closed_by(from));
+        self.flow(from).ended = true;
+        if !self.half_close {
+            self.lingering = true;
+            self.from_client.discard = true;
+            self.from_origin.discard = true;
+        }
+        false
+    }
+
+    fn read_broken(&mut self, from: Side, fault: Fault) -> bool {
+        self.blame(EndReason::fault(from, fault, EndReason::ReadError));
+        self.flow(from).ended = true;
+        self.flow(from.other()).cut(0);
+        self.lingering = true;
+        false
+    }
+
+    /// The side that `from`'s bytes go to takes no more; `lost` bytes were on their way, in the driver's buffer.
+    fn write_broken(&mut self, from: Side, lost: usize, fault: Fault) {
+        self.blame(EndReason::fault(from.other(), fault, EndReason::WriteError));
+        self.flow(from).cut(lost);
+        self.lingering = true;
+        // Bytes that the broken side sent before are still there to be read, and behind them the end.
+        self.ready(from.other(), true, false, true);
+    }
+
+    fn count(&mut self, from: Side, bytes: &[u8]) {
+        let flow = self.flow(from);
+        flow.bytes += bytes.len() as u64;
+        if flow
+            .follow
+            .as_mut()
+            .is_some_and(|follow| follow.advance(bytes))
+        {
+            self.closer.get_or_insert(from);
+            self.blame(EndReason::closed_by(from));
+        }
+    }
+
+    const fn flow(&mut self, from: Side) -> &mut Flow {
+        match from {
+            Side::Client => &mut self.from_client,
+            Side::Origin => &mut self.from_origin,
+        }
+    }
+
+    const fn flow_ref(&self, from: Side) -> &Flow {
+        match from {
+            Side::Client => &self.from_client,
+            Side::Origin => &self.from_origin,
+        }
+    }
+}
+
+/// One direction: a source that is read and a sink that is written.
+struct Flow {
+    /// Bytes that the sink did not take, from `sent` on. It has no capacity when nothing waits.
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Bytes read from the source to be passed on, HTTP head excepted.
+    bytes: u64,
+    follow: Option<Follow>,
+    /// How many bytes at the end of `unsent` are a frame of our own.
+    own: u8,
+    /// The source may have bytes.
+    readable: bool,
+    /// The end of the source was announced, and reading goes on until it is met.
+    to_the_end: bool,
+    /// The source will send no more.
+    ended: bool,
+    /// What comes from the source is dropped.
+    discard: bool,
+    /// The sink may take bytes.
+    writable: bool,
+    /// The sink was told the end of the stream, or is broken.
+    finished: bool,
+}
+
+impl Flow {
+    fn new(from: Side, websocket: bool) -> Self {
+        Self {
+            unsent: Vec::new(),
+            sent: 0,
+            bytes: 0,
+            follow: websocket.then(|| Follow::new(from)),
+            own: 0,
+            readable: false,
+            to_the_end: false,
+            ended: false,
+            discard: false,
+            writable: true,
+            finished: false,
+        }
+    }
+
+    fn unsent(&self) -> &[u8] {
+        self.unsent.get(self.sent..).unwrap_or_default()
+    }
+
+    fn next_out(&mut self, to: Side) -> Option<Step> {
+        if self.finished {
+            return None;
+        }
+        if !self.unsent.is_empty() {
+            return self.writable.then_some(Step::Write(to));
+        }
+        let end = self.ended || self.discard;
+        self.finished = end;
+        end.then_some(Step::Shutdown(to))
+    }
+
+    fn wants_read(&self) -> bool {
+        self.readable && !self.ended && (self.discard || self.unsent.is_empty())
+    }
+
+    const fn is_over(&self) -> bool {
+        self.ended && self.finished
+    }
+
+    /// Puts a Close frame of our own behind the last byte, if it may stand there, and drops what comes later.
+    fn say_goodbye(&mut self, frame: &[u8]) {
+        let open = !self.finished && !self.discard;
+        if open && self.follow.as_ref().is_some_and(Follow::takes_close) {
+            self.own = u8::try_from(frame.len()).unwrap_or(u8::MAX);
+            self.unsent.extend_from_slice(frame);
+        }
+        self.discard = true;
+    }
+
+    const fn blocked(&mut self) -> bool {
+        self.readable = false;
+        self.to_the_end = false;
+        false
+    }
+
+    /// `count` more bytes were taken by the sink.
+    fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent >= self.unsent.len() {
+            self.drop_unsent();
+        } else {
+            self.writable = false;
+        }
+    }
+
+    fn drop_unsent(&mut self) {
+        drop(mem::take(&mut self.unsent));
+        self.sent = 0;
+        self.own = 0;
+    }
+
+    /// The sink is broken.
+    fn cut(&mut self, lost: usize) {
+        self.bytes -= self.undelivered() + (lost as u64).min(self.bytes);
+        self.drop_unsent();
+        self.finished = true;
+        self.discard = true;
+    }
+
+    /// How many of the counted bytes still wait. The HTTP head is in front of them and a frame of our own behind, so
+    /// they are what is left between the two.
+    fn undelivered(&self) -> u64 {
+        let waiting = self.unsent().len().saturating_sub(usize::from(self.own));
+        (waiting as u64).min(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    const ROOM: usize = 8;
+
+    /// Runs a script against a pump and tells what it wanted.
+    ///
+    /// `c+r` says that the client became readable, `o+w` that the origin became writable, `h` adds a hangup. What
+    /// follows are the outcomes of the reads and writes that the pump asks for: a count, `-` blocked, `.` end, `!`
+    /// reset, `?` another fault. In the answer `Rc` is a read from the client, `Fo` an offer of the bytes just read to
+    /// the origin, `Wo` a write of kept bytes, `So` the end of the stream to the origin, and then `wait` or `done`.
+    fn run(pump: &mut Pump, script: &str) -> String {
+        let mut words = script.split_whitespace().peekable();
+        let mut told = Vec::new();
+        while let Some(word) = words.next() {
+            if let Some((side, what)) = word.split_once('+') {
+                let has = |flag| what.contains(flag);
+                pump.ready(side_of(side), has('r') || has('h'), has('w'), has('h'));
+            }
+            drive(pump, &mut words, &mut told);
+        }
+        told.join(" ")
+    }
+
+    fn drive<'a>(
+        pump: &mut Pump,
+        words: &mut impl Iterator<Item = &'a str>,
+        told: &mut Vec<String>,
+    ) {
+        let mut outcome = || {
+            words
+                .next()
+                .expect("the script has an outcome for each step")
+        };
+        loop {
+            match pump.step() {
+                Step::Read(from) => {
+                    told.push(format!("R{}", letter(from)));
+                    let got = read_of(outcome());
+                    let buffer = [b'x'; ROOM];
+                    if pump.read(from, got, &buffer) {
+                        let Read::Bytes(count) = got else {
+                            panic!("nothing to forward")
+                        };
+                        told.push(format!("F{}", letter(from.other())));
+                        pump.forwarded(from, &buffer[..count], write_of(outcome()));
+                    }
+                }
+                Step::Write(to) => {
+                    assert!(!pump.unsent(to).is_empty());
+                    told.push(format!("W{}", letter(to)));
+                    pump.wrote(to, write_of(outcome()));
+                }
+                Step::Shutdown(to) => told.push(format!("S{}", letter(to))),
+                Step::Wait => return told.push("wait".to_owned()),
+                Step::Done => return told.push("done".to_owned()),
+            }
+        }
+    }
+
+    fn side_of(word: &str) -> Side {
+        if word == "c" {
+            Side::Client
+        } else {
+            Side::Origin
+        }
+    }
+
+    fn letter(side: Side) -> char {
+        if side == Side::Client { 'c' } else { 'o' }
+    }
+
+    fn read_of(word: &str) -> Read {
+        match word {
+            "-" => Read::Blocked,
+            "." => Read::End,
+            "!" => Read::Broken(Fault::Reset),
+            "?" => Read::Broken(Fault::Other(ErrorKind::TimedOut)),
+            count => Read::Bytes(count.parse().unwrap()),
+        }
+    }
+
+    fn write_of(word: &str) -> Write {
+        match word {
+            "-" => Write::Blocked,
+            "!" => Write::Broken(Fault::Reset),
+            "?" => Write::Broken(Fault::Other(ErrorKind::TimedOut)),
+            count => Write::Bytes(count.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn bytes_and_ends() {
+        for (script, expected) in [
+            // A short read is not followed by another one, a full one is.
+            ("c+r 5 5", "Rc Fo wait"),
+            ("o+r 5 5", "Ro Fc wait"),
+            ("c+r 8 8 3 3", "Rc Fo Rc Fo wait"),
+            ("c+r 8 8 -", "Rc Fo Rc wait"),
+            ("c+r - c+r 1 1", "Rc wait Rc Fo wait"),
+            ("c+w o+w", "wait wait"),
+            // Back-pressure: nothing is read while bytes wait for the other side.
+            (
+                "c+r 5 2 c+r c+r o+w 3 1 1",
+                "Rc Fo wait wait wait Wo Rc Fo wait",
+            ),
+            (
+                "c+r 5 - o+w 2 o+w - o+w 3",
+                "Rc Fo wait Wo wait Wo wait Wo wait",
+            ),
+            ("c+r 5 2 o+r 4 4", "Rc Fo wait Ro Fc wait"),
+            // Two busy directions take turns.
+            (
+                "c+ o+r 8 8 5 5 c+r 8 8 2 2",
+                "wait Ro Fc Ro Fc wait Rc Fo Rc Fo wait",
+            ),
+            // A hangup makes reading go on to the end, which is passed on behind the last byte.
+            ("c+h 5 5 .", "Rc Fo Rc So wait"),
+            ("c+h 5 5 - c+r 1 1", "Rc Fo Rc wait Rc Fo wait"),
+            ("c+h 5 2 o+w 3 .", "Rc Fo wait Wo Rc So wait"),
+            ("c+h 8 8 5 1 o+w 4 .", "Rc Fo Rc Fo wait Wo Rc So wait"),
+            // The opposite direction goes on after an end.
+            (
+                "c+h . o+r 5 5 o+h 1 1 .",
+                "Rc So wait Ro Fc wait Ro Fc Ro Sc done",
+            ),
+            ("o+h . c+r 5 5 c+h .", "Ro Sc wait Rc Fo wait Rc So done"),
+            // A reset is an end for the other side, whose own bytes are then dropped.
+            ("c+h ! o+h 5 .", "Rc So wait Ro Ro done"),
+            ("c+h 5 2 o+w 3 ! o+h .", "Rc Fo wait Wo Rc So wait Ro done"),
+            ("o+h ! c+h .", "Ro Sc wait Rc done"),
+            // A side that takes no more is still read to its end.
+            ("o+r 5 ! 4 4 . o+h .", "Ro Fc Rc Fo Rc So wait Ro done"),
+            (
+                "o+r 5 2 c+w ! . o+r 7 o+h .",
+                "Ro Fc wait Wc Rc So wait Ro wait Ro done",
+            ),
+            ("o+r 5 ? - c+h . o+h .", "Ro Fc Rc wait Rc So wait Ro done"),
+        ] {
+            assert_eq!(
+                run(&mut Pump::new(false, true), script),
+                expected,
+                "{script}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_half_close_the_first_end_is_the_end() {
+        for (script, expected) in [
+            ("c+h . o+h 5 . ", "Rc Sc So wait Ro Ro done"),
+            (
+                "c+h 5 2 o+w 3 . o+h .",
+                "Rc Fo wait Wo Rc Sc So wait Ro done",
+            ),
+            (
+                "o+r 5 2 c+h . c+w 3 o+h .",
+                "Ro Fc wait Rc So wait Wc Sc wait Ro done",
+            ),
+        ] {
+            let mut pump = Pump::new(false, false);
+            assert_eq!(run(&mut pump, script), expected, "{script}");
+            assert!(pump.is_lingering());
+        }
+    }
+
+    #[test]
+    fn reasons_and_counts() {
+        for (script, reason, to_origin, to_client) in [
+            ("c+r 5 5", None, 5, 0),
+            ("c+r 5 2", None, 2, 0),
+            ("c+h . o+h .", Some("client-close"), 0, 0),
+            ("o+h 3 3 . c+h 4 4 .", Some("origin-close"), 4, 3),
+            ("o+h . c+h 4 4 !", Some("origin-close"), 4, 0),
+            ("c+h 5 5 !", Some("client-reset"), 5, 0),
+            ("o+h !", Some("origin-reset"), 0, 0),
+            ("o+r 5 ! .", Some("client-reset"), 0, 0),
+            ("c+r 8 8 5 1 o+w ! .", Some("origin-reset"), 9, 0),
+            ("c+r 8 8 5 1 o+w ? .", Some("write-error"), 9, 0),
+            ("c+r ?", Some("read-error"), 0, 0),
+        ] {
+            let mut pump = Pump::new(false, true);
+            run(&mut pump, script);
+            let bytes = Side::BOTH.map(|side| pump.traffic(side).bytes);
+            assert_eq!(
+                (pump.reason().map(EndReason::as_str), bytes),
+                (reason, [to_origin, to_client]),
+                "{script}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_is_held_only_while_a_side_does_not_take_it() {
+        for (script, held) in [
+            ("c+r 8 8 8 8 -", 0),
+            ("c+r 8 3", 5),
+            ("c+r 8 3 o+w 4", 5),
+            ("c+r 8 3 o+w 5 -", 0),
+            ("c+r 8 - o+r 8 -", 16),
+        ] {
+            let mut pump = Pump::new(false, true);
+            run(&mut pump, script);
+            assert_eq!(pump.held(), held, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_came_along_goes_first_and_its_head_is_not_counted() {
+        for (head, script, expected, counted) in [
+            (4, "c+ 7 o+r 2 2", "Wc wait Ro Fc wait", 5),
+            (4, "c+ 3 c+w 4", "Wc wait Wc wait", 3),
+            (4, "c+ 2", "Wc wait", 0),
+            (4, "c+ 5", "Wc wait", 1),
+            (4, "c+ ! .", "Wc Rc So wait", 0),
+            (9, "c+ 7", "Wc wait", 0),
+        ] {
+            let mut pump = Pump::new(false, true);
+            pump.preload(Side::Origin, b"HEADxyz".to_vec(), head);
+            assert_eq!(run(&mut pump, script), expected, "{script}");
+            assert_eq!(pump.traffic(Side::Origin).bytes, counted, "{script}");
+        }
+    }
+
+    #[test]
+    fn an_end_by_us_flushes_and_drops() {
+        for (script, expected) in [
+            ("c+", "So Sc wait"),
+            ("c+ o+h 5 . c+h .", "So Sc wait Ro Ro wait Rc done"),
+        ] {
+            let mut pump = Pump::new(false, true);
+            pump.close(EndReason::Idle, 1001, [0; 4]);
+            assert_eq!(run(&mut pump, script), expected, "{script}");
+            assert_eq!(pump.reason(), Some(EndReason::Idle));
+        }
+        let mut pump = Pump::new(false, true);
+        run(&mut pump, "c+r 5 2");
+        pump.close(EndReason::Stopped, 1001, [0; 4]);
+        assert_eq!(
+            run(&mut pump, "c+r 8 8 - o+w 3"),
+            "Sc Rc Rc Rc wait Wo So wait"
+        );
+        assert_eq!(pump.traffic(Side::Client).bytes, 5);
+    }
+}
