@@ -1,0 +1,18 @@
+//! What httpd's rules are made of: regular expressions, server variables and substitution templates.
+//!
+//! This crate knows how `%{NAME}`, `$1`, `%1` and a PCRE pattern behave in httpd. It does not know where a
+//! variable's value comes from ([`Lookup`] does) nor what a rule does with the result. It has no sockets, clocks,
+//! threads or files, and a request can make none of it panic.
+
+mod captures;
+mod escape;
+mod pattern;
+mod regex;
+mod template;
+mod variable;
+
+pub use captures::{Captures, Groups};
+pub use escape::{ByteSet, Escape};
+pub use regex::{Regex, RegexError, RegexFlags};
+pub use template::{Origin, Piece, PieceKind, QuestionMarks, Template, TemplateError};
+pub use variable::{Lookup, Variable};

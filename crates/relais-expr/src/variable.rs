@@ -1,0 +1,221 @@
+//! Server variables, `%{NAME}`, as mod_rewrite knows them (manual page mod_rewrite, RewriteCond).
+
+/// One server variable. Names are matched without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the variants are httpd's own names, which the manual explains"
+)]
+pub enum Variable {
+    /// A request header: `HTTP:Name`, or one of the seven `HTTP_NAME` forms under its header name.
+    Header(Box<[u8]>),
+    /// `ENV:name`: a request note, else the request's environment, else the process environment.
+    Env(Box<[u8]>),
+    /// `SSL:name`: a variable of mod_ssl, empty without TLS.
+    Ssl(Box<[u8]>),
+    /// `LA-U:NAME` and `LA-F:NAME`: the value that a later phase would give. Never nested.
+    LookAhead(Box<Self>),
+    AuthType,
+    ConnRemoteAddr,
+    ContextPrefix,
+    ContextDocumentRoot,
+    Ipv6,
+    PathInfo,
+    QueryString,
+    RemoteAddr,
+    RemoteHost,
+    RemoteIdent,
+    RemotePort,
+    RemoteUser,
+    RequestMethod,
+    ScriptFilename,
+    DocumentRoot,
+    ScriptGroup,
+    ScriptUser,
+    ServerAddr,
+    ServerAdmin,
+    ServerName,
+    ServerPort,
+    ServerProtocol,
+    ServerSoftware,
+    TimeYear,
+    TimeMon,
+    TimeDay,
+    TimeHour,
+    TimeMin,
+    TimeSec,
+    TimeWday,
+    Time,
+    ApiVersion,
+    Https,
+    IsSubreq,
+    RequestFilename,
+    RequestScheme,
+    RequestUri,
+    TheRequest,
+    /// A name that httpd does not know either; its value is empty.
+    Unknown,
+}
+
+/// Where the values of server variables come from.
+pub trait Lookup {
+    /// Appends the value of `variable` to `out`; appends nothing if it has none.
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>);
+}
+
+impl Variable {
+    /// Reads the text between `%{` and `}`.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Self {
+        match name {
+            [a, b, c, b':', rest @ ..] => Self::prefixed_short(&[*a, *b, *c], rest),
+            [a, b, c, d, b':', rest @ ..] => Self::prefixed_long(&[*a, *b, *c, *d], rest),
+            _ => Self::plain(name),
+        }
+    }
+
+    fn prefixed_short(kind: &[u8], rest: &[u8]) -> Self {
+        match kind.to_ascii_uppercase().as_slice() {
+            _ if rest.is_empty() => Self::Unknown,
+            b"ENV" => Self::Env(rest.into()),
+            b"SSL" => Self::Ssl(rest.into()),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn prefixed_long(kind: &[u8], mut rest: &[u8]) -> Self {
+        match kind.to_ascii_uppercase().as_slice() {
+            _ if rest.is_empty() => Self::Unknown,
+            b"HTTP" => Self::Header(rest.into()),
+            b"LA-U" | b"LA-F" => {
+                // Looking ahead of a look-ahead gives the same value, and a loop cannot exhaust the stack.
+                while let Some(inner) = after_look_ahead(rest) {
+                    rest = inner;
+                }
+                Self::LookAhead(Box::new(Self::parse(rest)))
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    fn plain(name: &[u8]) -> Self {
+        if let Some((_, header)) = HEADERS
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+        {
+            return Self::Header(Box::from(*header));
+        }
+        let known = PLAIN
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        known.map_or(Self::Unknown, |(_, variable)| variable.clone())
+    }
+}
+
+fn after_look_ahead(name: &[u8]) -> Option<&[u8]> {
+    let (kind, rest) = name.split_at_checked(5)?;
+    let known = kind.eq_ignore_ascii_case(b"LA-U:") || kind.eq_ignore_ascii_case(b"LA-F:");
+    (known && !rest.is_empty()).then_some(rest)
+}
+
+const HEADERS: &[(&[u8], &[u8])] = &[
+    (b"HTTP_USER_AGENT", b"User-Agent"),
+    (b"HTTP_REFERER", b"Referer"),
+    (b"HTTP_COOKIE", b"Cookie"),
+    (b"HTTP_FORWARDED", b"Forwarded"),
+    (b"HTTP_HOST", b"Host"),
+    (b"HTTP_PROXY_CONNECTION", b"Proxy-Connection"),
+    (b"HTTP_ACCEPT", b"Accept"),
+];
+
+const PLAIN: &[(&str, Variable)] = &[
+    ("AUTH_TYPE", Variable::AuthType),
+    ("CONN_REMOTE_ADDR", Variable::ConnRemoteAddr),
+    ("CONTEXT_PREFIX", Variable::ContextPrefix),
+    ("CONTEXT_DOCUMENT_ROOT", Variable::ContextDocumentRoot),
+    ("IPV6", Variable::Ipv6),
+    ("PATH_INFO", Variable::PathInfo),
+    ("QUERY_STRING", Variable::QueryString),
+    ("REMOTE_ADDR", Variable::RemoteAddr),
+    ("REMOTE_HOST", Variable::RemoteHost),
+    ("REMOTE_IDENT", Variable::RemoteIdent),
+    ("REMOTE_PORT", Variable::RemotePort),
+    ("REMOTE_USER", Variable::RemoteUser),
+    ("REQUEST_METHOD", Variable::RequestMethod),
+    ("SCRIPT_FILENAME", Variable::ScriptFilename),
+    ("DOCUMENT_ROOT", Variable::DocumentRoot),
+    ("SCRIPT_GROUP", Variable::ScriptGroup),
+    ("SCRIPT_USER", Variable::ScriptUser),
+    ("SERVER_ADDR", Variable::ServerAddr),
+    ("SERVER_ADMIN", Variable::ServerAdmin),
+    ("SERVER_NAME", Variable::ServerName),
+    ("SERVER_PORT", Variable::ServerPort),
+    ("SERVER_PROTOCOL", Variable::ServerProtocol),
+    ("SERVER_SOFTWARE", Variable::ServerSoftware),
+    ("TIME_YEAR", Variable::TimeYear),
+    ("TIME_MON", Variable::TimeMon),
+    ("TIME_DAY", Variable::TimeDay),
+    ("TIME_HOUR", Variable::TimeHour),
+    ("TIME_MIN", Variable::TimeMin),
+    ("TIME_SEC", Variable::TimeSec),
+    ("TIME_WDAY", Variable::TimeWday),
+    ("TIME", Variable::Time),
+    ("API_VERSION", Variable::ApiVersion),
+    ("HTTPS", Variable::Https),
+    ("IS_SUBREQ", Variable::IsSubreq),
+    ("REQUEST_FILENAME", Variable::RequestFilename),
+    ("REQUEST_SCHEME", Variable::RequestScheme),
+    ("REQUEST_URI", Variable::RequestUri),
+    ("THE_REQUEST", Variable::TheRequest),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &[u8]) -> Variable {
+        Variable::Header(name.into())
+    }
+
+    #[test]
+    fn names_and_prefixes() {
+        let ahead = |inner| Variable::LookAhead(Box::new(inner));
+        for (name, expected) in [
+            ("HTTP_HOST", header(b"Host")),
+            ("http_user_agent", header(b"User-Agent")),
+            ("HTTP_X_FORWARDED_FOR", Variable::Unknown),
+            ("HTTP:Upgrade", header(b"Upgrade")),
+            ("http:X-y", header(b"X-y")),
+            ("HTTP:", Variable::Unknown),
+            ("ENV:x", Variable::Env(b"x"[..].into())),
+            ("env:A:B", Variable::Env(b"A:B"[..].into())),
+            ("ENV:", Variable::Unknown),
+            ("SSL:SSL_CIPHER", Variable::Ssl(b"SSL_CIPHER"[..].into())),
+            ("FOO:x", Variable::Unknown),
+            ("AB:x", Variable::Unknown),
+            ("LA-U:REMOTE_USER", ahead(Variable::RemoteUser)),
+            ("la-f:LA-U:HTTP:X", ahead(header(b"X"))),
+            ("LA-U:LA-U:", ahead(Variable::Unknown)),
+            ("Request_Uri", Variable::RequestUri),
+            ("TIME", Variable::Time),
+            ("TIM", Variable::Unknown),
+            ("", Variable::Unknown),
+            (":", Variable::Unknown),
+            ("REQUEST_URI ", Variable::Unknown),
+        ] {
+            assert_eq!(Variable::parse(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_plain_name_is_its_own() {
+        for (i, (name, variable)) in PLAIN.iter().enumerate() {
+            assert_eq!(&Variable::parse(name.to_lowercase().as_bytes()), variable);
+            assert!(
+                PLAIN[i + 1..]
+                    .iter()
+                    .all(|(other, value)| other != name && value != variable)
+            );
+        }
+    }
+}

@@ -1,0 +1,713 @@
+//! core: the server's identity, its time limits and how requests are read.
+
+use std::time::Duration;
+
+use relais_conf::{Diagnostic, Text};
+use relais_policy::uri::{EncodedSlashes, PathRules};
+use relais_policy::{
+    Context, Decision, Directive, Exchange, Flow, HostName, HostSpec, Module, Problem, Respond,
+    Set, SetResult, Slot,
+};
+use relais_telemetry::{Levels, Target};
+
+use crate::values;
+
+/// core.
+pub struct Core;
+
+/// Per-server settings.
+#[derive(Clone, Default, Debug)]
+pub struct Host {
+    name: Option<ServerName>,
+    aliases: Vec<HostName>,
+    admin: Option<String>,
+    timeout: Option<Duration>,
+    keep_alive: Option<bool>,
+    keep_alive_timeout: Option<Duration>,
+    keep_alive_requests: Option<u32>,
+    limit_line: Option<usize>,
+    limit_field: Option<usize>,
+    limit_fields: Option<usize>,
+    error_log: Option<Target>,
+    levels: Option<Levels>,
+    encoded_slashes: Option<EncodedSlashes>,
+    merge_slashes: Option<bool>,
+    tokens: Option<&'static str>,
+    trace: Option<bool>,
+}
+
+/// Per-section settings.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Section {
+    canonical_name: Option<bool>,
+    body_max: Option<u64>,
+}
+
+impl Section {
+    /// `UseCanonicalName`.
+    #[must_use]
+    pub fn canonical_name(&self) -> bool {
+        self.canonical_name.unwrap_or(false)
+    }
+
+    /// `LimitRequestBody` in bytes, zero for none. httpd does not enforce it on proxied requests, so nothing here does.
+    #[must_use]
+    pub fn body_max(&self) -> u64 {
+        self.body_max.unwrap_or(1 << 30)
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct ServerName {
+    /// Taken over from the main server: shown, but no name to be chosen by.
+    inherited: bool,
+    scheme: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+/// What the `Server` field of relais' own answers says without `ServerTokens`.
+const FULL: &str = concat!("relais/", env!("CARGO_PKG_VERSION"));
+const MAJOR: &str = concat!("relais/", env!("CARGO_PKG_VERSION_MAJOR"));
+const MINOR: &str = concat!(
+    "relais/",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR")
+);
+
+/// What a host has where no directive says otherwise.
+#[must_use]
+pub fn default_host_spec() -> HostSpec {
+    HostSpec {
+        server_name: "localhost".to_owned(),
+        names: Vec::new(),
+        server_port: None,
+        server_scheme: None,
+        server_admin: "[no address given]".to_owned(),
+        canonical_name: false,
+        timeout: Duration::from_secs(60),
+        keep_alive: relais_policy::KeepAlive::default(),
+        limits: relais_policy::RequestLimits::default(),
+        header_timeout: None,
+        body_timeout: None,
+        access_logs: Vec::new(),
+        error_log: Target::Stderr,
+        levels: Levels::default(),
+        server_tokens: FULL.to_owned(),
+        paths: PathRules::default(),
+        trace_enabled: true,
+    }
+}
+
+impl Module for Core {
+    const NAME: &'static str = "core";
+    const IDENTIFIER: &'static str = "core_module";
+    type Host = Host;
+    type Section = Section;
+    const DIRECTIVES: &'static [Directive<Self>] = &[
+        read_time(
+            "ServerRoot",
+            "ServerRoot directory-path",
+            "The directory that relative paths are under.",
+            &["ServerRoot /srv"],
+            &["ServerRoot /nowhere"],
+        ),
+        read_time(
+            "Define",
+            "Define parameter-name [parameter-value]",
+            "Defines a name for <IfDefine> and ${NAME}.",
+            &["Define X", "Define X y"],
+            &["Define", "Define a b c"],
+        ),
+        read_time(
+            "UnDefine",
+            "UnDefine parameter-name",
+            "Takes a Define back.",
+            &["UnDefine X"],
+            &["UnDefine"],
+        ),
+        read_time(
+            "Include",
+            "Include file-path|directory-path|wildcard",
+            "Reads other configuration files in this place.",
+            &["Include extra.conf"],
+            &["Include missing.conf"],
+        ),
+        read_time(
+            "IncludeOptional",
+            "IncludeOptional file-path|directory-path|wildcard",
+            "Include that may find nothing.",
+            &["IncludeOptional none-*.conf"],
+            &["IncludeOptional"],
+        ),
+        read_time(
+            "Error",
+            "Error message",
+            "Stops with a message.",
+            &[],
+            &["Error not here"],
+        ),
+        Directive {
+            name: "ServerName",
+            syntax: "ServerName [scheme://]domain-name|ip-address[:port]",
+            context: Context::HOST,
+            default: None,
+            doc: "The name by which a virtual host is chosen, and by which the server speaks of itself.",
+            accepts: &[
+                "ServerName a.example",
+                "ServerName https://a.example:8443",
+                "ServerName [::1]:80",
+                "ServerName 10.0.0.1",
+            ],
+            refuses: &[
+                "ServerName",
+                "ServerName a b",
+                "ServerName a.example:x",
+                "ServerName ftp://a.example",
+                "ServerName a/b",
+            ],
+            set: Set::Take1(|slot, word| {
+                slot.host.name = Some(server_name(word)?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ServerAlias",
+            syntax: "ServerAlias hostname [hostname] ...",
+            context: Context::VHOST,
+            default: None,
+            doc: "Further names of a virtual host; `*` and `?` stand for any characters.",
+            accepts: &["ServerAlias b.example *.c.example"],
+            refuses: &["ServerAlias"],
+            set: Set::Iterate(|slot, word| {
+                slot.host.aliases.push(host_name(&word.lossy()));
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ServerAdmin",
+            syntax: "ServerAdmin email-address|URL",
+            context: Context::HOST,
+            default: None,
+            doc: "Whom to tell about trouble; `%{SERVER_ADMIN}` and error pages show it.",
+            accepts: &["ServerAdmin webmaster@a.example"],
+            refuses: &["ServerAdmin"],
+            set: Set::Take1(|slot, word| {
+                slot.host.admin = Some(word.lossy().into_owned());
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "Timeout",
+            syntax: "Timeout seconds",
+            context: Context::HOST,
+            default: Some("60"),
+            doc: "How long relais waits for bytes from a client or room to send it some, and for an origin without a limit of its own.",
+            accepts: &["Timeout 1", "Timeout 300"],
+            refuses: &[
+                "Timeout",
+                "Timeout abc",
+                "Timeout 5s",
+                "Timeout 1 2",
+                "Timeout 0",
+            ],
+            set: Set::Take1(|slot, word| {
+                slot.host.timeout = Some(values::seconds(word, "Timeout", 1)?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "KeepAlive",
+            syntax: "KeepAlive On|Off",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whether a client's connection is kept for further requests.",
+            accepts: &["KeepAlive On", "KeepAlive off"],
+            refuses: &["KeepAlive", "KeepAlive 1"],
+            set: Set::Flag(|slot, on| {
+                slot.host.keep_alive = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "KeepAliveTimeout",
+            syntax: "KeepAliveTimeout num[ms]",
+            context: Context::HOST,
+            default: Some("5"),
+            doc: "How long a kept connection may be idle.",
+            accepts: &["KeepAliveTimeout 5", "KeepAliveTimeout 500ms"],
+            refuses: &["KeepAliveTimeout", "KeepAliveTimeout x"],
+            set: Set::Take1(|slot, word| {
+                slot.host.keep_alive_timeout = Some(values::duration(
+                    word,
+                    "KeepAliveTimeout",
+                    Duration::from_secs(1),
+                )?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "MaxKeepAliveRequests",
+            syntax: "MaxKeepAliveRequests number",
+            context: Context::HOST,
+            default: Some("100"),
+            doc: "How many requests may follow the first one on a connection; zero is no limit.",
+            accepts: &["MaxKeepAliveRequests 0", "MaxKeepAliveRequests 1000"],
+            refuses: &["MaxKeepAliveRequests", "MaxKeepAliveRequests -1"],
+            set: Set::Take1(|slot, word| {
+                slot.host.keep_alive_requests =
+                    Some(values::small(word, "MaxKeepAliveRequests", 0..=u32::MAX)?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "LimitRequestLine",
+            syntax: "LimitRequestLine bytes",
+            context: Context::HOST,
+            default: Some("8190"),
+            doc: "The longest request line; a longer one gets 414.",
+            accepts: &["LimitRequestLine 0", "LimitRequestLine 16380"],
+            refuses: &["LimitRequestLine", "LimitRequestLine 8k"],
+            set: Set::Take1(|slot, word| {
+                slot.host.limit_line = Some(bytes(word, "LimitRequestLine")?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "LimitRequestFieldSize",
+            syntax: "LimitRequestFieldSize bytes",
+            context: Context::HOST,
+            default: Some("8190"),
+            doc: "The longest request field; a longer one gets 400.",
+            accepts: &["LimitRequestFieldSize 0", "LimitRequestFieldSize 16380"],
+            refuses: &["LimitRequestFieldSize", "LimitRequestFieldSize x"],
+            set: Set::Take1(|slot, word| {
+                slot.host.limit_field = Some(bytes(word, "LimitRequestFieldSize")?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "LimitRequestFields",
+            syntax: "LimitRequestFields number",
+            context: Context::HOST,
+            default: Some("100"),
+            doc: "The most request fields, zero for any number; more get 400.",
+            accepts: &["LimitRequestFields 0", "LimitRequestFields 200"],
+            refuses: &["LimitRequestFields", "LimitRequestFields many"],
+            set: Set::Take1(|slot, word| {
+                slot.host.limit_fields = Some(bytes(word, "LimitRequestFields")?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "LimitRequestBody",
+            syntax: "LimitRequestBody bytes",
+            context: Context::ANY,
+            default: Some("1073741824"),
+            doc: "The largest request body, zero for any size; as in httpd it does not bind proxied requests.",
+            accepts: &["LimitRequestBody 0", "LimitRequestBody 102400"],
+            refuses: &["LimitRequestBody", "LimitRequestBody -1"],
+            set: Set::Take1(|slot, word| {
+                slot.section.body_max = Some(values::number(
+                    word,
+                    "LimitRequestBody",
+                    0..=i64::MAX.unsigned_abs(),
+                )?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ErrorLog",
+            syntax: "ErrorLog file-path|syslog[:[facility][:tag]]|\"|command\"",
+            context: Context::HOST,
+            default: None,
+            doc: "Where errors are logged: a file relative to ServerRoot, or the standard input of a program.",
+            accepts: &[
+                "ErrorLog logs/error.log",
+                "ErrorLog /dev/stderr",
+                "ErrorLog \"|/usr/bin/cat\"",
+            ],
+            refuses: &[
+                "ErrorLog",
+                "ErrorLog a b",
+                "ErrorLog syslog:local1",
+                "ErrorLog journald",
+            ],
+            set: Set::Take1(error_log),
+        },
+        Directive {
+            name: "LogLevel",
+            syntax: "LogLevel [module:]level [module:level] ...",
+            context: Context::ANY,
+            default: Some("warn"),
+            doc: "What is worth a line in the error log, as a whole and per module.",
+            accepts: &[
+                "LogLevel info",
+                "LogLevel warn rewrite:trace3 proxy_module:debug mod_proxy_http.c:info",
+            ],
+            refuses: &[
+                "LogLevel",
+                "LogLevel loud",
+                "LogLevel rewrite:",
+                "LogLevel warn rewrite:loud",
+            ],
+            set: Set::Words(log_level),
+        },
+        Directive {
+            name: "UseCanonicalName",
+            syntax: "UseCanonicalName On|Off|DNS",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Whether redirects name the server by ServerName or by the name that the client used.",
+            accepts: &["UseCanonicalName On", "UseCanonicalName off"],
+            refuses: &[
+                "UseCanonicalName",
+                "UseCanonicalName DNS",
+                "UseCanonicalName 1",
+            ],
+            set: Set::Take1(|slot, word| {
+                if word.eq_ignore_case("DNS") {
+                    return Err(Problem::not_yet(
+                        word.span(),
+                        "UseCanonicalName DNS is not implemented yet",
+                    ));
+                }
+                slot.section.canonical_name = Some(values::on_off(word, "UseCanonicalName")?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "AllowEncodedSlashes",
+            syntax: "AllowEncodedSlashes On|Off|NoDecode",
+            context: Context::HOST,
+            default: Some("Off"),
+            doc: "What becomes of %2F in a path: 404, a slash, or nothing.",
+            accepts: &[
+                "AllowEncodedSlashes On",
+                "AllowEncodedSlashes Off",
+                "AllowEncodedSlashes NoDecode",
+            ],
+            refuses: &["AllowEncodedSlashes", "AllowEncodedSlashes Maybe"],
+            set: Set::Take1(|slot, word| {
+                const CHOICES: [EncodedSlashes; 3] = [
+                    EncodedSlashes::On,
+                    EncodedSlashes::Off,
+                    EncodedSlashes::NoDecode,
+                ];
+                let index =
+                    values::choice(word, "AllowEncodedSlashes", &["On", "Off", "NoDecode"])?;
+                slot.host.encoded_slashes = CHOICES.get(index).copied();
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "MergeSlashes",
+            syntax: "MergeSlashes On|Off",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whether several slashes in a path count as one.",
+            accepts: &["MergeSlashes On", "MergeSlashes Off"],
+            refuses: &["MergeSlashes", "MergeSlashes x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.merge_slashes = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ServerTokens",
+            syntax: "ServerTokens Major|Minor|Min[imal]|Prod[uctOnly]|OS|Full",
+            context: Context::SERVER,
+            default: Some("Full"),
+            doc: "How much the Server field of relais' own answers tells.",
+            accepts: &[
+                "ServerTokens Prod",
+                "ServerTokens full",
+                "ServerTokens OS",
+                "ServerTokens Major",
+            ],
+            refuses: &["ServerTokens", "ServerTokens None"],
+            set: Set::Take1(|slot, word| {
+                const TEXTS: [&str; 8] = [MAJOR, MINOR, FULL, FULL, "relais", "relais", FULL, FULL];
+                const NAMES: [&str; 8] = [
+                    "Major",
+                    "Minor",
+                    "Min",
+                    "Minimal",
+                    "Prod",
+                    "ProductOnly",
+                    "OS",
+                    "Full",
+                ];
+                slot.host.tokens = TEXTS
+                    .get(values::choice(word, "ServerTokens", &NAMES)?)
+                    .copied();
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ServerSignature",
+            syntax: "ServerSignature On|Off|EMail",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "A footer on error pages; relais' pages have none.",
+            accepts: &[
+                "ServerSignature Off",
+                "ServerSignature On",
+                "ServerSignature EMail",
+            ],
+            refuses: &["ServerSignature", "ServerSignature Full"],
+            set: Set::Take1(|slot, word| {
+                if values::choice(word, "ServerSignature", &["Off", "On", "EMail"])? != 0 {
+                    let note = "ServerSignature has no effect here: error pages have no footer";
+                    slot.diagnostics
+                        .push(Diagnostic::note("RC0203", slot.place.line, note));
+                }
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "TraceEnable",
+            syntax: "TraceEnable On|Off|extended",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whether TRACE requests are forwarded; Off answers them with 405.",
+            accepts: &["TraceEnable On", "TraceEnable Off"],
+            refuses: &["TraceEnable", "TraceEnable extended", "TraceEnable x"],
+            set: Set::Take1(|slot, word| {
+                if word.eq_ignore_case("extended") {
+                    return Err(Problem::not_yet(
+                        word.span(),
+                        "TraceEnable extended is not implemented yet",
+                    ));
+                }
+                slot.host.trace = Some(values::on_off(word, "TraceEnable")?);
+                Ok(())
+            }),
+        },
+    ];
+
+    fn merge_host(outer: &Host, inner: &Host) -> Host {
+        let inner = inner.clone();
+        Host {
+            name: inner.name.or_else(|| {
+                outer.name.clone().map(|name| ServerName {
+                    inherited: true,
+                    ..name
+                })
+            }),
+            aliases: inner.aliases,
+            admin: inner.admin.or_else(|| outer.admin.clone()),
+            timeout: inner.timeout.or(outer.timeout),
+            keep_alive: inner.keep_alive.or(outer.keep_alive),
+            keep_alive_timeout: inner.keep_alive_timeout.or(outer.keep_alive_timeout),
+            keep_alive_requests: inner.keep_alive_requests.or(outer.keep_alive_requests),
+            limit_line: inner.limit_line.or(outer.limit_line),
+            limit_field: inner.limit_field.or(outer.limit_field),
+            limit_fields: inner.limit_fields.or(outer.limit_fields),
+            error_log: inner.error_log.or_else(|| outer.error_log.clone()),
+            levels: merge_levels(outer.levels.as_ref(), inner.levels),
+            encoded_slashes: inner.encoded_slashes.or(outer.encoded_slashes),
+            merge_slashes: inner.merge_slashes.or(outer.merge_slashes),
+            tokens: outer.tokens,
+            trace: inner.trace.or(outer.trace),
+        }
+    }
+
+    fn merge_section(outer: &Section, inner: &Section) -> Section {
+        Section {
+            canonical_name: inner.canonical_name.or(outer.canonical_name),
+            body_max: inner.body_max.or(outer.body_max),
+        }
+    }
+
+    fn finish_host(host: &Host, section: &Section, spec: &mut HostSpec) {
+        if let Some(name) = &host.name {
+            spec.server_name.clone_from(&name.host);
+            spec.server_port = name.port;
+            spec.server_scheme.clone_from(&name.scheme);
+            if !name.inherited {
+                spec.names.push(host_name(&name.host));
+            }
+        }
+        spec.names.extend_from_slice(&host.aliases);
+        spec.canonical_name = section.canonical_name();
+        spec.server_admin = host
+            .admin
+            .clone()
+            .unwrap_or_else(|| spec.server_admin.clone());
+        spec.timeout = host.timeout.unwrap_or(spec.timeout);
+        spec.keep_alive.on = host.keep_alive.unwrap_or(spec.keep_alive.on);
+        spec.keep_alive.timeout = host.keep_alive_timeout.unwrap_or(spec.keep_alive.timeout);
+        spec.keep_alive.requests_max = host
+            .keep_alive_requests
+            .unwrap_or(spec.keep_alive.requests_max);
+        spec.limits.line = host.limit_line.unwrap_or(spec.limits.line);
+        spec.limits.field = host.limit_field.unwrap_or(spec.limits.field);
+        spec.limits.fields = host.limit_fields.unwrap_or(spec.limits.fields);
+        spec.error_log = host
+            .error_log
+            .clone()
+            .unwrap_or_else(|| spec.error_log.clone());
+        spec.levels = host.levels.clone().unwrap_or_default();
+        spec.paths.encoded_slashes = host.encoded_slashes.unwrap_or_default();
+        spec.paths.merge_slashes = host.merge_slashes.unwrap_or(true);
+        spec.server_tokens = host.tokens.unwrap_or(FULL).to_owned();
+        spec.trace_enabled = host.trace.unwrap_or(true);
+    }
+}
+
+/// httpd answers `OPTIONS *` by itself (`default_handler` and
+/// `ap_send_http_options`), and refuses TRACE in the core when `TraceEnable`
+/// says so.
+pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
+    match exchange.head.method() {
+        b"TRACE" if !exchange.host.spec.trace_enabled => Flow::Decide(Decision::Respond(
+            Respond::logged(405, "TRACE denied by server configuration"),
+        )),
+        // relais opens no tunnels for a forward proxy's clients, so a
+        // CONNECT that reaches a rule is refused where httpd would send
+        // `CONNECT /` on.
+        b"CONNECT" => Flow::Decide(Decision::Respond(Respond::logged(
+            405,
+            "CONNECT is not supported",
+        ))),
+        b"OPTIONS" if exchange.path == b"*" => Flow::Decide(Decision::Respond(Respond {
+            body: Some(Vec::new()),
+            ..Respond::status(200)
+        })),
+        _ => Flow::Declined,
+    }
+}
+
+fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some(outer.overlaid_with(&inner)),
+        (outer, inner) => inner.or_else(|| outer.cloned()),
+    }
+}
+
+const fn read_time(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    accepts: &'static [&'static str],
+    refuses: &'static [&'static str],
+) -> Directive<Core> {
+    Directive {
+        name,
+        syntax,
+        context: Context::ANY,
+        default: None,
+        doc,
+        accepts,
+        refuses,
+        set: Set::ReadTime,
+    }
+}
+
+fn bytes(word: &Text, name: &str) -> Result<usize, Problem> {
+    values::small(word, name, 0..=1 << 30).map(|value| value as usize)
+}
+
+fn host_name(name: &str) -> HostName {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    HostName {
+        wild: name.contains(['*', '?']),
+        name,
+    }
+}
+
+/// `[scheme://]host[:port]`.
+fn server_name(word: &Text) -> Result<ServerName, Problem> {
+    let text = word.lossy();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
+        None => (None, &*text),
+    };
+    if scheme
+        .as_deref()
+        .is_some_and(|scheme| !matches!(scheme, "http" | "https"))
+    {
+        return Err(Problem::at(
+            word.span(),
+            "the scheme of ServerName is http or https",
+        ));
+    }
+    let parts = relais_http1::split_host_port(rest.as_bytes());
+    let parts = parts.ok_or_else(|| {
+        Problem::at(
+            word.span(),
+            format!("`{rest}` is not a host name with an optional port"),
+        )
+    })?;
+    Ok(ServerName {
+        inherited: false,
+        scheme,
+        host: String::from_utf8_lossy(parts.host).into_owned(),
+        port: parts.port,
+    })
+}
+
+fn error_log(slot: &mut Slot<'_, Core>, word: &Text) -> SetResult {
+    let provider = word.lossy();
+    if provider == "syslog" || provider.starts_with("syslog:") || provider == "journald" {
+        return Err(Problem::not_yet(
+            word.span(),
+            format!("ErrorLog {provider} is not implemented yet"),
+        ));
+    }
+    slot.host.error_log = Some(Target::parse_error_log(
+        word.bytes(),
+        slot.place.server_root,
+    ));
+    Ok(())
+}
+
+fn log_level(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
+    if slot.place.section.is_some() {
+        return Err(Problem::not_yet(
+            slot.place.line,
+            "LogLevel inside of a section is not implemented yet",
+        ));
+    }
+    let texts: Vec<_> = words.iter().map(Text::lossy).collect();
+    match Levels::parse(&texts) {
+        Ok(levels) => slot.host.levels = merge_levels(slot.host.levels.as_ref(), Some(levels)),
+        Err((index, message)) => {
+            let span = words.get(index).map_or(slot.place.line, Text::span);
+            return Err(Problem::at(span, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::text;
+
+    #[test]
+    fn server_names() {
+        type Parts = (Option<&'static str>, &'static str, Option<u16>);
+        let table: &[(&str, Option<Parts>)] = &[
+            ("a.example", Some((None, "a.example", None))),
+            ("A.Example:8080", Some((None, "A.Example", Some(8080)))),
+            (
+                "HTTPS://a.example:8443",
+                Some((Some("https"), "a.example", Some(8443))),
+            ),
+            ("[::1]:80", Some((None, "[::1]", Some(80)))),
+            ("a..b", None),
+            ("a:0", None),
+            ("gopher://a", None),
+        ];
+        for &(word, expected) in table {
+            let found = server_name(&text(word)).ok();
+            let found = found
+                .as_ref()
+                .map(|name| (name.scheme.as_deref(), name.host.as_str(), name.port));
+            assert_eq!(found, expected, "{word}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The Apache modules that relais implements, one file each.
+//!
+//! A module file holds its directive table, its settings, how they merge, and
+//! what they do in each phase. [`MODULES`] and [`PHASES`] say which modules
+//! there are and in which order their functions run; [`configure`] turns
+//! configuration text into a site. The rest of relais reaches a module only
+//! through `relais_policy::Module`.
+
+mod configure;
+pub mod core;
+mod known;
+pub mod mod_log_config;
+pub mod mod_proxy;
+pub mod mod_proxy_http;
+pub mod mod_proxy_wstunnel;
+pub mod mod_reqtimeout;
+pub mod mod_rewrite;
+pub mod mod_so;
+pub mod mod_unixd;
+pub mod mpm_common;
+mod own_url;
+#[cfg(test)]
+mod testing;
+mod values;
+
+pub use configure::{Configuration, configure};
+pub use core::default_host_spec;
+pub use known::{known, names};
+pub use mod_so::ModuleHost;
+
+use relais_policy::{AnyModule, Phases, Registered};
+
+/// Every code of this crate with its meaning. Codes are stable and never used
+/// again for something else.
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "RC0301",
+        "a proxying rewrite rule loses or doubles the slash where its group is put in",
+    ),
+    (
+        "RC0302",
+        "the path and the target of ProxyPass do not end alike",
+    ),
+    ("RC0303", "LoadModule names no module of httpd"),
+    (
+        "RC0304",
+        "LoadModule names a module whose directives are still to come",
+    ),
+    (
+        "RC0305",
+        "a parameter of a worker that an earlier ProxyPass has defined is ignored",
+    ),
+    (
+        "RC0306",
+        "LoadModule names a module that relais will not have",
+    ),
+    ("RC0307", "a module is loaded twice"),
+    ("RC0308", "a worker parameter has no effect here"),
+    (
+        "RC0309",
+        "CustomLog names a format that no LogFormat defines",
+    ),
+    ("RC0310", "two Listen lines name the same address and port"),
+    (
+        "RC0311",
+        "text behind the flags of a rewrite directive is ignored",
+    ),
+    ("RC0312", "NC has no effect on a condition"),
+];
+
+/// All modules. The core comes first, since others build on what it writes
+/// into a host's spec.
+pub static MODULES: &[&dyn AnyModule] = &[
+    &Registered::<core::Core>::new(),
+    &Registered::<mod_so::So>::new(),
+    &Registered::<mod_unixd::Unixd>::new(),
+    &Registered::<mpm_common::MpmCommon>::new(),
+    &Registered::<mod_log_config::LogConfig>::new(),
+    &Registered::<mod_reqtimeout::Reqtimeout>::new(),
+    &Registered::<mod_rewrite::Rewrite>::new(),
+    &Registered::<mod_proxy::Proxy>::new(),
+    &Registered::<mod_proxy_http::ProxyHttp>::new(),
+    &Registered::<mod_proxy_wstunnel::Wstunnel>::new(),
+];
+
+/// The order of calls per phase.
+pub static PHASES: Phases = Phases {
+    post_read: &[],
+    // httpd: mod_rewrite hooks translate_name at APR_HOOK_FIRST and mod_proxy
+    // right behind it, so that RewriteRule [P] beats ProxyPass.
+    translate: &[mod_rewrite::translate, mod_proxy::translate],
+    access: &[],
+    // httpd: mod_proxy's fixup runs after per-directory rewriting.
+    fixup: &[mod_proxy::canonicalise],
+    // httpd: the core's checks of the method, then the handler `proxy-server`.
+    respond: &[core::respond, mod_proxy_http::respond],
+    response: &[mod_proxy::respond_head],
+};

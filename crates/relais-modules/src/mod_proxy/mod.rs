@@ -1,0 +1,308 @@
+//! mod_proxy: which requests go to which origin, and how.
+//!
+//! The table is here; `params` reads worker parameters, `worker` and `url`
+//! know origins, `pass` maps requests (`ProxyPass`), `reverse` maps answers
+//! back (`ProxyPassReverse`).
+
+mod canonical;
+mod params;
+mod pass;
+mod reverse;
+mod url;
+mod worker;
+
+use std::time::Duration;
+
+use relais_conf::{Diagnostics, Text};
+use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set, SiteDraft};
+
+pub(crate) use canonical::canonicalise;
+pub(crate) use pass::translate;
+pub(crate) use reverse::respond_head;
+pub(crate) use url::{Parts, check_target, proxy_error, split};
+pub(crate) use worker::{Worker, longest};
+
+use crate::values;
+
+/// mod_proxy.
+pub struct Proxy;
+
+/// Per-server settings.
+#[derive(Clone, Default, Debug)]
+pub struct Host {
+    passes: Vec<pass::Pass>,
+    workers: Vec<Worker>,
+    timeout: Option<Duration>,
+    /// `Timeout`, as the core has it, for workers without a limit.
+    inherit: Option<bool>,
+}
+
+/// Per-section settings.
+#[derive(Clone, Default, Debug)]
+pub struct Section {
+    pass: Option<pass::Pass>,
+    reverses: Vec<reverse::Reverse>,
+    preserve_host: Option<bool>,
+    add_headers: Option<bool>,
+}
+
+impl Host {
+    /// The worker with the longest URL that the target begins with.
+    pub(crate) fn worker_for(&self, url: &[u8]) -> Option<&Worker> {
+        worker::longest(&self.workers, url)
+    }
+
+    /// `ProxyTimeout`.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+}
+
+impl Section {
+    /// `ProxyPreserveHost`.
+    pub(crate) fn preserve_host(&self) -> bool {
+        self.preserve_host.unwrap_or(false)
+    }
+
+    /// `ProxyAddHeaders`.
+    pub(crate) fn add_headers(&self) -> bool {
+        self.add_headers.unwrap_or(true)
+    }
+}
+
+impl Module for Proxy {
+    const NAME: &'static str = "mod_proxy";
+    const IDENTIFIER: &'static str = "proxy_module";
+    type Host = Host;
+    type Section = Section;
+    const DIRECTIVES: &'static [Directive<Self>] = &[
+        Directive {
+            name: "ProxyRequests",
+            syntax: "ProxyRequests Off",
+            context: Context::HOST,
+            default: Some("Off"),
+            doc: "The forward proxy, which relais is not: only Off is accepted.",
+            accepts: &["ProxyRequests Off"],
+            refuses: &["ProxyRequests On", "ProxyRequests", "ProxyRequests x"],
+            set: Set::Take1(|_, word| {
+                if values::on_off(word, "ProxyRequests")? {
+                    let problem = Problem::at(
+                        word.span(),
+                        "ProxyRequests On asks for a forward proxy, and relais is a reverse proxy only",
+                    );
+                    return Err(
+                        problem.with_help("ProxyPass and RewriteRule [P] need no ProxyRequests")
+                    );
+                }
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyPass",
+            syntax: "ProxyPass [path] !|url [key=value [key=value ...]] [nocanon]",
+            context: Context::HOST.or(Context::DIRECTORY),
+            default: None,
+            doc: "Sends requests below a path to an origin; `!` exempts them. Rules are tried in written order.",
+            accepts: &[
+                "ProxyPass /app http://127.0.0.1:8080/app",
+                "ProxyPass /ws ws://127.0.0.1:8080/ws",
+                "ProxyPass / http://[::1]:8080/ nocanon",
+                "ProxyPass /no !",
+                "ProxyPass /a http://o.example/a timeout=5 connectiontimeout=500ms disablereuse=On upgrade=websocket",
+                "ProxyPass /a http://o.example/a KeepAlive=On max=20 retry=0 ttl=10",
+                "ProxyPass /a http://o.example/a \"upgrade=foo, websocket\"",
+            ],
+            refuses: &[
+                "ProxyPass",
+                "ProxyPass /a",
+                "ProxyPass /a /b",
+                "ProxyPass /a https://o.example/",
+                "ProxyPass /a balancer://b/",
+                "ProxyPass /a ajp://o.example/",
+                "ProxyPass /a unix:/run/s|http://o/",
+                "ProxyPass /a http://o.example/a timeout=x",
+                "ProxyPass /a http://o.example/a timeout=0",
+                "ProxyPass /a http://o.example/a timeuot=5",
+                "ProxyPass /a http://o.example/a interpolate",
+                "ProxyPass /a http://o.example/a mapping=encoded",
+                "ProxyPass /a http://o.example/a nokey",
+                "ProxyPass /a http://o.example/a upgrade=websocket-much-too-long",
+                "ProxyPass /a http://u:p@o.example/",
+                "ProxyPass /a http:///x",
+            ],
+            set: Set::Words(pass::set),
+        },
+        Directive {
+            name: "ProxyPassMatch",
+            syntax: "ProxyPassMatch [regex] !|url [key=value [key=value ...]] [nocanon]",
+            context: Context::HOST.or(Context::DIRECTORY),
+            default: None,
+            doc: "ProxyPass for paths that match; `$1` to `$9` in the target are the pattern's groups, and without them the whole path is appended.",
+            accepts: &[
+                "ProxyPassMatch ^/app/(.*)$ http://127.0.0.1:8080/$1 timeout=5",
+                "ProxyPassMatch ^/(a|b)/ http://$1.example/x",
+                "ProxyPassMatch \\.png$ !",
+            ],
+            refuses: &[
+                "ProxyPassMatch",
+                "ProxyPassMatch ^/a",
+                "ProxyPassMatch ^/a( http://o.example/",
+                "ProxyPassMatch ^/a(.*) https://o.example/$1",
+                "ProxyPassMatch ^/a(.*) http://$1.example/ timeout=5",
+            ],
+            set: Set::Words(pass::set_match),
+        },
+        Directive {
+            name: "ProxySet",
+            syntax: "ProxySet [url] key=value [key=value ...]",
+            context: Context::HOST.or(Context::PROXY),
+            default: None,
+            doc: "Sets parameters of an origin's worker, and makes one where no ProxyPass has; inside of <Proxy> the URL is implied.",
+            accepts: &[
+                "ProxySet http://o.example/ timeout=5 disablereuse=On",
+                "ProxySet ws://o.example:81 upgrade=ANY",
+            ],
+            refuses: &[
+                "ProxySet",
+                "ProxySet http://o.example/",
+                "ProxySet balancer://b lbmethod=byrequests",
+                "ProxySet http://o.example/ timeout",
+                "ProxySet /a timeout=5",
+            ],
+            set: Set::Words(pass::set_worker),
+        },
+        Directive {
+            name: "ProxyPassReverse",
+            syntax: "ProxyPassReverse [path] url",
+            context: Context::ANY,
+            default: None,
+            doc: "Maps URLs of the origin in Location, Content-Location, URI and Destination back to this server's.",
+            accepts: &[
+                "ProxyPassReverse /app http://127.0.0.1:8080/app",
+                "ProxyPassReverse /app /x",
+            ],
+            refuses: &[
+                "ProxyPassReverse",
+                "ProxyPassReverse /app",
+                "ProxyPassReverse /app http://o/ interpolate",
+                "ProxyPassReverse /a /b /c",
+            ],
+            set: Set::Words(reverse::set),
+        },
+        Directive {
+            name: "ProxyPreserveHost",
+            syntax: "ProxyPreserveHost On|Off",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Sends the client's Host to the origin unchanged.",
+            accepts: &["ProxyPreserveHost On", "proxypreservehost off"],
+            refuses: &["ProxyPreserveHost", "ProxyPreserveHost maybe"],
+            set: Set::Flag(|slot, on| {
+                slot.section.preserve_host = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyAddHeaders",
+            syntax: "ProxyAddHeaders On|Off",
+            context: Context::ANY,
+            default: Some("On"),
+            doc: "Whether X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Server are added.",
+            accepts: &["ProxyAddHeaders On", "ProxyAddHeaders Off"],
+            refuses: &["ProxyAddHeaders", "ProxyAddHeaders maybe"],
+            set: Set::Flag(|slot, on| {
+                slot.section.add_headers = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyTimeout",
+            syntax: "ProxyTimeout seconds",
+            context: Context::HOST,
+            default: None,
+            doc: "How long an origin may be silent; Timeout where it is not set.",
+            accepts: &["ProxyTimeout 1", "ProxyTimeout 300"],
+            refuses: &["ProxyTimeout", "ProxyTimeout 0", "ProxyTimeout x"],
+            set: Set::Take1(|slot, word| {
+                slot.host.timeout = Some(values::seconds(word, "ProxyTimeout", 1)?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyPassInherit",
+            syntax: "ProxyPassInherit On|Off",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whether the main server's ProxyPass rules follow those of the virtual host.",
+            accepts: &["ProxyPassInherit On", "ProxyPassInherit Off"],
+            refuses: &["ProxyPassInherit", "ProxyPassInherit x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.inherit = Some(on);
+                Ok(())
+            }),
+        },
+    ];
+
+    fn merge_host(outer: &Host, inner: &Host) -> Host {
+        let inherit = inner.inherit.or(outer.inherit);
+        let inherited = if inherit.unwrap_or(true) {
+            outer.passes.as_slice()
+        } else {
+            &[]
+        };
+        Host {
+            passes: inner.passes.iter().chain(inherited).cloned().collect(),
+            workers: inner
+                .workers
+                .iter()
+                .chain(&outer.workers)
+                .cloned()
+                .collect(),
+            timeout: inner.timeout.or(outer.timeout),
+            inherit,
+        }
+    }
+
+    fn merge_section(outer: &Section, inner: &Section) -> Section {
+        Section {
+            pass: inner.pass.clone().or_else(|| outer.pass.clone()),
+            reverses: outer
+                .reverses
+                .iter()
+                .chain(&inner.reverses)
+                .cloned()
+                .collect(),
+            preserve_host: inner.preserve_host.or(outer.preserve_host),
+            add_headers: inner.add_headers.or(outer.add_headers),
+        }
+    }
+
+    fn check(draft: &SiteDraft, diagnostics: &mut Diagnostics) {
+        for host in &draft.hosts {
+            let server = host
+                .host
+                .get::<Host>()
+                .into_iter()
+                .flat_map(|settings| &settings.passes);
+            let sections = host
+                .sections
+                .iter()
+                .filter_map(|section| section.settings.get::<Section>());
+            for pass in server.chain(sections.filter_map(|section| section.pass.as_ref())) {
+                diagnostics.extend(pass::lint(pass));
+            }
+        }
+    }
+
+    fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
+        // The specs are made here once, so that all requests share them.
+        for worker in &host.workers {
+            worker.spec(host.timeout, spec.timeout);
+        }
+    }
+}
+
+/// The last of a list of words to blame when something is missing.
+fn last_span(words: &[Text], line: relais_conf::Span) -> relais_conf::Span {
+    words.last().map_or(line, Text::span)
+}

@@ -1,0 +1,235 @@
+//! Worker parameters: the `key=value` words behind a target.
+
+use std::time::Duration;
+
+use relais_conf::{Diagnostic, Text};
+use relais_policy::{Problem, Slot};
+
+use super::Proxy;
+use super::worker::Upgrade;
+use crate::values;
+
+/// What can be said about a worker; `None` while unset.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Params {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) reuse: Option<bool>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) upgrade: Option<Upgrade>,
+}
+
+/// How a value is checked where it has no effect.
+enum Shape {
+    Number,
+    Time,
+    OnOff,
+    Flush,
+}
+
+/// Parameters without effect here, with the reason.
+const IGNORED: &[(&str, Shape, &str)] = &[
+    (
+        "min",
+        Shape::Number,
+        "connections are opened when they are needed",
+    ),
+    (
+        "max",
+        Shape::Number,
+        "connections to an origin are not limited",
+    ),
+    (
+        "smax",
+        Shape::Number,
+        "idle connections are kept by age, not by number",
+    ),
+    (
+        "acquire",
+        Shape::Time,
+        "connections to an origin are not limited",
+    ),
+    (
+        "keepalive",
+        Shape::OnOff,
+        "dead connections are noticed by timeouts",
+    ),
+    (
+        "retry",
+        Shape::Time,
+        "only members of a balancer rest after an error",
+    ),
+    (
+        "addressttl",
+        Shape::Number,
+        "names are looked up again by themselves",
+    ),
+    (
+        "flushpackets",
+        Shape::Flush,
+        "what arrives is sent on at once",
+    ),
+    (
+        "flushwait",
+        Shape::Number,
+        "what arrives is sent on at once",
+    ),
+    ("iobuffersize", Shape::Number, "buffers have one size"),
+    (
+        "receivebuffersize",
+        Shape::Number,
+        "the system sizes socket buffers",
+    ),
+    (
+        "responsefieldsize",
+        Shape::Number,
+        "fields of responses have one limit",
+    ),
+    (
+        "flusher",
+        Shape::Flush,
+        "it belongs to a protocol that relais does not speak",
+    ),
+];
+
+/// Parameters that httpd knows and relais does not have yet.
+const NOT_YET: &[&str] = &[
+    "mapping",
+    "ping",
+    "route",
+    "redirect",
+    "loadfactor",
+    "lbset",
+    "status",
+    "hcmethod",
+    "hcuri",
+    "hcinterval",
+    "hcpasses",
+    "hcfails",
+    "hctemplate",
+    "hcexpr",
+    "lbmethod",
+    "maxattempts",
+    "nofailover",
+    "stickysession",
+    "stickysessionsep",
+    "scolonpathdelim",
+    "failonstatus",
+    "failontimeout",
+    "nonce",
+    "growth",
+    "forcerecovery",
+];
+
+const OURS: &[&str] = &[
+    "timeout",
+    "connectiontimeout",
+    "disablereuse",
+    "enablereuse",
+    "ttl",
+    "upgrade",
+];
+
+impl Params {
+    /// Takes one `key=value` word.
+    pub(crate) fn set(&mut self, slot: &mut Slot<'_, Proxy>, word: &Text) -> Result<(), Problem> {
+        let Some(equals) = word.bytes().iter().position(|&byte| byte == b'=') else {
+            return Err(Problem::at(
+                word.span(),
+                format!(
+                    "`{}` is not a parameter of the form key=value",
+                    word.lossy()
+                ),
+            ));
+        };
+        let (key, value) = (word.slice(0..equals), word.slice(equals + 1..word.len()));
+        match key.lossy().to_ascii_lowercase().as_str() {
+            "timeout" => self.timeout = Some(values::seconds(&value, "timeout", 1)?),
+            "connectiontimeout" => self.connect_timeout = Some(connect_timeout(&value)?),
+            "ttl" => self.ttl = Some(values::seconds(&value, "ttl", 1)?),
+            "disablereuse" => self.reuse = Some(!values::on_off(&value, "disablereuse")?),
+            "enablereuse" => self.reuse = Some(values::on_off(&value, "enablereuse")?),
+            "upgrade" => self.upgrade = upgrade(&value)?,
+            other => return without_effect(slot, other, &key, &value),
+        }
+        Ok(())
+    }
+}
+
+fn connect_timeout(value: &Text) -> Result<Duration, Problem> {
+    let time = values::duration(value, "connectiontimeout", Duration::from_secs(1))?;
+    if time.is_zero() {
+        return Err(Problem::at(
+            value.span(),
+            "connectiontimeout must be at least 1ms",
+        ));
+    }
+    Ok(time)
+}
+
+/// httpd keeps the value in 16 bytes; an empty one is none.
+fn upgrade(value: &Text) -> Result<Option<Upgrade>, Problem> {
+    if value.len() > 15 {
+        return Err(Problem::at(
+            value.span(),
+            "the value of upgrade may have at most 15 characters",
+        ));
+    }
+    Ok((!value.is_empty()).then(|| Upgrade::parse(&value.lossy())))
+}
+
+fn without_effect(
+    slot: &mut Slot<'_, Proxy>,
+    name: &str,
+    key: &Text,
+    value: &Text,
+) -> Result<(), Problem> {
+    if let Some((name, shape, why)) = IGNORED.iter().find(|(have, ..)| *have == name) {
+        check(shape, name, value)?;
+        slot.diagnostics.push(Diagnostic::note(
+            "RC0308",
+            key.span(),
+            format!("{name} has no effect here: {why}"),
+        ));
+        return Ok(());
+    }
+    if name == "secret" {
+        return Err(Problem::at(
+            key.span(),
+            "secret belongs to AJP, which relais does not speak",
+        ));
+    }
+    if NOT_YET.contains(&name) {
+        return Err(Problem::not_yet(
+            key.span(),
+            format!("the worker parameter {name} is not implemented yet"),
+        ));
+    }
+    let known = OURS
+        .iter()
+        .chain(IGNORED.iter().map(|(name, ..)| name))
+        .chain(NOT_YET)
+        .copied();
+    let problem = Problem::at(
+        key.span(),
+        format!("unknown worker parameter `{}`", key.lossy()),
+    );
+    Err(match relais_conf::value::did_you_mean(name, known) {
+        Some(near) => problem.with_help(format!("did you mean `{near}`?")),
+        None => problem,
+    })
+}
+
+fn check(shape: &Shape, name: &str, value: &Text) -> Result<(), Problem> {
+    match shape {
+        Shape::Number => values::number(
+            &value.slice(usize::from(value.bytes().starts_with(b"-"))..value.len()),
+            name,
+            0..=u64::MAX,
+        )
+        .map(|_| ()),
+        Shape::Time => values::duration(value, name, Duration::from_secs(1)).map(|_| ()),
+        Shape::OnOff => values::on_off(value, name).map(|_| ()),
+        Shape::Flush => values::choice(value, name, &["On", "Off", "auto", "flush"]).map(|_| ()),
+    }
+}

@@ -1,0 +1,399 @@
+//! `ProxyPass` and `ProxyPassMatch`: from a path to a target URL.
+
+use relais_conf::{Diagnostic, Text};
+use relais_expr::{Groups, Regex, RegexError, RegexFlags};
+use relais_policy::{Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, uri};
+
+use super::params::Params;
+use super::worker::{self, Worker};
+use super::{Host, Proxy, Section, last_span, url};
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    /// The paths it is for.
+    paths: Paths,
+    /// The target; `None` for `!`.
+    target: Option<Text>,
+    /// Whether the raw path goes out.
+    no_canonical: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Paths {
+    /// A path and all below it.
+    Below(Text),
+    /// Paths that match.
+    Match(Regex),
+}
+
+/// The handler of `ProxyPass`.
+pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    let (paths, rest) = match (slot.place.section, words) {
+        (Some(_), _) => (of_section(slot, words)?, words),
+        (None, [tilde, pattern, rest @ ..]) if tilde.bytes() == b"~" => {
+            (Paths::Match(regex(pattern)?), rest)
+        }
+        (None, [path, rest @ ..]) => (Paths::Below(path.clone()), rest),
+        (None, []) => return Err(Problem::new("ProxyPass needs a path and a target")),
+    };
+    add(slot, paths, words, rest)
+}
+
+/// The handler of `ProxyPassMatch`.
+pub(crate) fn set_match(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    let (paths, rest) = match (slot.place.section, words) {
+        (Some(_), _) => (of_section(slot, words)?, words),
+        (None, [pattern, rest @ ..]) => (Paths::Match(regex(pattern)?), rest),
+        (None, []) => return Err(Problem::new("ProxyPassMatch needs a pattern and a target")),
+    };
+    add(slot, paths, words, rest)
+}
+
+/// The paths that a section implies.
+fn of_section(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Paths, Problem> {
+    if let [path, target, ..] = words
+        && (target.bytes() == b"!" || url::split(target.bytes()).is_some())
+    {
+        return Err(Problem::at(
+            path.span(),
+            format!(
+                "{} takes no path inside of <Location>",
+                slot.place.name.lossy()
+            ),
+        ));
+    }
+    match slot
+        .place
+        .section
+        .map(|section| (&section.matcher, &section.argument))
+    {
+        Some((Matcher::Prefix(_), argument)) => Ok(Paths::Below(argument.clone())),
+        Some((Matcher::Regex(regex), _)) => Ok(Paths::Match(regex.clone())),
+        _ => Err(Problem::not_yet(
+            slot.place.name.span(),
+            "ProxyPass under a <Location> with wildcards is not implemented yet",
+        )),
+    }
+}
+
+fn regex(pattern: &Text) -> Result<Regex, Problem> {
+    Regex::new(pattern.bytes(), RegexFlags::default()).map_err(|error| match error {
+        RegexError::Syntax { offset, message } => {
+            let at = offset.min(pattern.len().saturating_sub(1));
+            Problem::at(
+                pattern.span_of(at..at + 1),
+                format!("cannot compile regular expression: {message}"),
+            )
+        }
+        other => Problem::at(pattern.span(), other.to_string()),
+    })
+}
+
+fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) -> SetResult {
+    let Some((target, options)) = rest.split_first() else {
+        let message = format!("{} needs a path and a target", slot.place.name.lossy());
+        return Err(Problem::at(last_span(words, slot.place.line), message));
+    };
+    let pass = if target.bytes() == b"!" {
+        Pass {
+            paths,
+            target: None,
+            no_canonical: false,
+        }
+    } else {
+        target_pass(slot, paths, target, options)?
+    };
+    if slot.place.section.is_some() {
+        slot.section.pass = Some(pass);
+    } else {
+        slot.host.passes.push(pass);
+    }
+    Ok(())
+}
+
+fn target_pass(
+    slot: &mut Slot<'_, Proxy>,
+    paths: Paths,
+    target: &Text,
+    options: &[Text],
+) -> Result<Pass, Problem> {
+    let literal = match paths {
+        Paths::Below(_) => target.len(),
+        Paths::Match(_) => url::before_group(target.bytes()).unwrap_or(target.len()),
+    };
+    url::check_target(target, literal)?;
+    // The worker of a target with groups is that of what stands before them.
+    let fixed = target.bytes().get(..literal).unwrap_or_default();
+    let whole_host =
+        url::split(fixed).is_some_and(|parts| literal == target.len() || !parts.path.is_empty());
+    if let (false, [option, ..]) = (whole_host, options) {
+        return Err(Problem::not_yet(
+            option.span(),
+            "parameters of a target whose host holds a group are not implemented yet",
+        ));
+    }
+    let shared = worker::longest(&slot.host.workers, fixed)
+        .map(|worker| String::from_utf8_lossy(worker.name()).into_owned());
+    let mut pass = Pass {
+        paths,
+        target: Some(target.clone()),
+        no_canonical: false,
+    };
+    let mut params = Params::default();
+    for option in options {
+        match option.lossy().to_ascii_lowercase().as_str() {
+            "nocanon" => pass.no_canonical = true,
+            // It matters to handlers only that relais does not have.
+            "noquery" => {}
+            "interpolate" => {
+                return Err(Problem::not_yet(
+                    option.span(),
+                    "interpolate is not implemented yet",
+                ));
+            }
+            _ => {
+                params.set(slot, option)?;
+                if let Some(worker) = &shared {
+                    let message = format!(
+                        "this parameter is ignored: the target belongs to the worker {worker}, which is defined before"
+                    );
+                    let warning = Diagnostic::warning("RC0305", option.span(), message);
+                    slot.diagnostics.push(warning.with_help("put the rule with the longer URL first, or the parameters on the first rule"));
+                }
+            }
+        }
+    }
+    if shared.is_none() {
+        slot.host
+            .workers
+            .extend(Worker::new(target.bytes(), true, params));
+    }
+    Ok(pass)
+}
+
+/// The handler of `ProxySet`.
+pub(crate) fn set_worker(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    let line = slot.place.line;
+    let (target, options) = match (slot.place.section, words) {
+        (Some(section), options) if matches!(section.matcher, Matcher::Prefix(_)) => {
+            (&section.argument, options)
+        }
+        (Some(section), _) => {
+            return Err(Problem::at(
+                section.span,
+                "ProxySet needs a <Proxy> whose URL has no pattern",
+            ));
+        }
+        (None, [target, options @ ..]) => (target, options),
+        (None, []) => return Err(Problem::new("ProxySet needs a URL")),
+    };
+    url::check_target(target, target.len())?;
+    if options.is_empty() {
+        return Err(Problem::at(
+            last_span(words, line),
+            "ProxySet needs at least one key=value",
+        ));
+    }
+    let Some(mut worker) = Worker::new(target.bytes(), true, Params::default()) else {
+        return Ok(());
+    };
+    let known = slot
+        .host
+        .workers
+        .iter()
+        .position(|have| have.name() == worker.name());
+    if let Some(known) = known.and_then(|index| slot.host.workers.get(index)) {
+        worker = known.clone();
+    }
+    for option in options {
+        worker.params_mut().set(slot, option)?;
+    }
+    match known.and_then(|index| slot.host.workers.get_mut(index)) {
+        Some(place) => *place = worker,
+        None => slot.host.workers.push(worker),
+    }
+    Ok(())
+}
+
+/// `translate_name` of mod_proxy: the section's rule, else the first of the
+/// host's that fits.
+pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
+    if exchange.path.first() != Some(&b'/') || exchange.environment.get(b"no-proxy").is_some() {
+        return Flow::Declined;
+    }
+    let own = exchange
+        .section_settings::<Section>()
+        .pass
+        .as_ref()
+        .and_then(|pass| pass.apply(exchange));
+    let found = own.or_else(|| {
+        exchange
+            .host_settings::<Host>()
+            .passes
+            .iter()
+            .find_map(|pass| pass.apply(exchange))
+    });
+    match found {
+        None | Some(Applied::Exempt) => Flow::Declined,
+        Some(Applied::To(proxy)) => {
+            exchange.proxy = Some(proxy);
+            Flow::Done
+        }
+        Some(Applied::OtherHost(url)) => {
+            let about = format!("{} (the path would change the host)", url.escape_ascii());
+            let respond = url::proxy_error(500, "DNS lookup failure for", &about);
+            Flow::Decide(Decision::Respond(respond))
+        }
+    }
+}
+
+/// What a rule makes of a request whose path fits.
+enum Applied {
+    /// `!`
+    Exempt,
+    To(ProxyUrl),
+    /// The target has no slash behind its host, and the rest of the path
+    /// would be taken for more of the host or for a port.
+    OtherHost(Vec<u8>),
+}
+
+impl Pass {
+    fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {
+        let (raw, _) = uri::split_target(exchange.head.target());
+        let (path, no_canonical, found) = match &self.paths {
+            Paths::Below(prefix) => {
+                let used = covered(prefix.bytes(), &exchange.path)?;
+                // A raw path that spells the prefix otherwise cannot be cut after it.
+                let no_canonical = self.no_canonical && covered(prefix.bytes(), raw) == Some(used);
+                let path = if no_canonical { raw } else { &exchange.path };
+                (path.get(used..).unwrap_or_default(), no_canonical, None)
+            }
+            Paths::Match(regex) => {
+                let found = regex.captures(&exchange.path).ok().flatten()?;
+                let raw_found = if self.no_canonical {
+                    regex.captures(raw).ok().flatten()
+                } else {
+                    None
+                };
+                let path = if raw_found.is_some() {
+                    raw
+                } else {
+                    &exchange.path
+                };
+                (
+                    path,
+                    raw_found.is_some(),
+                    Some(Groups::new(path, raw_found.unwrap_or(found))),
+                )
+            }
+        };
+        let Some(target) = &self.target else {
+            return Some(Applied::Exempt);
+        };
+        let target = target.bytes();
+        let group = found.and_then(|groups| url::before_group(target).map(|at| (groups, at)));
+        let (url, fixed) = match group {
+            Some((groups, at)) => (url::expand(target, &groups), at),
+            None => ([target, path].concat(), target.len()),
+        };
+        if url::changes_host(target, fixed, &url) {
+            return Some(Applied::OtherHost(url));
+        }
+        Some(Applied::To(ProxyUrl { url, no_canonical }))
+    }
+}
+
+/// How much of a path a prefix covers: whole segments, where any number of
+/// slashes counts as one (`alias_match`).
+fn covered(prefix: &[u8], path: &[u8]) -> Option<usize> {
+    let (mut p, mut at) = (0, 0);
+    while let Some(&byte) = prefix.get(p) {
+        if path.get(at) != Some(&byte) {
+            return None;
+        }
+        if byte == b'/' {
+            p += slashes(&prefix[p..]);
+            at += slashes(&path[at..]);
+        } else {
+            p += 1;
+            at += 1;
+        }
+    }
+    let whole = prefix.last() == Some(&b'/') || matches!(path.get(at), None | Some(b'/'));
+    whole.then_some(at)
+}
+
+fn slashes(path: &[u8]) -> usize {
+    path.iter().take_while(|&&byte| byte == b'/').count()
+}
+
+/// A rule whose path and target do not end alike: a slash is lost or doubled.
+pub(crate) fn lint(pass: &Pass) -> Option<Diagnostic> {
+    let (Some(target), Paths::Below(path)) = (&pass.target, &pass.paths) else {
+        return None;
+    };
+    let path = path.bytes();
+    let tail = target.bytes();
+    let (lost, doubled) = (
+        path.ends_with(b"/") && !tail.ends_with(b"/"),
+        !path.ends_with(b"/") && tail.ends_with(b"/"),
+    );
+    let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let end = target.len();
+    let (message, fixed) = if lost {
+        let request = format!("{}x", shown(path));
+        let message = format!("a slash is lost: {request} becomes {}x", shown(tail));
+        (message, format!("{}/", shown(tail)))
+    } else if doubled {
+        let message = format!(
+            "a slash is doubled: {}/x becomes {}/x",
+            shown(path),
+            shown(tail)
+        );
+        let cut = tail.strip_suffix(b"/").unwrap_or(tail);
+        (message, shown(cut))
+    } else {
+        return None;
+    };
+    let warning = Diagnostic::warning(
+        "RC0302",
+        target.span_of(end.saturating_sub(1)..end),
+        message,
+    );
+    Some(
+        warning
+            .with_help("path and target should both end in a slash, or neither")
+            .with_suggestion(target.span(), fixed),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes() {
+        let table: &[(&str, &str, Option<usize>)] = &[
+            ("/app", "/app", Some(4)),
+            ("/app", "/app/", Some(4)),
+            ("/app", "/app/y", Some(4)),
+            ("/app", "/apple", None),
+            ("/app", "/ap", None),
+            ("/app/", "/app", None),
+            ("/app/", "/app/y", Some(5)),
+            ("/app/", "/app//y", Some(6)),
+            ("/", "/x", Some(1)),
+            ("//a", "/a", Some(2)),
+            ("/a/b", "/a//b/c", Some(5)),
+            ("/App", "/app", None),
+        ];
+        for &(prefix, path, expected) in table {
+            assert_eq!(
+                covered(prefix.as_bytes(), path.as_bytes()),
+                expected,
+                "{prefix} {path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `ProxyPassReverse`: from an origin's URL to ours.
+
+use relais_conf::Text;
+use relais_http1::ResponseHead;
+use relais_policy::{Exchange, Problem, SetResult, Slot};
+
+use super::{Proxy, Section, last_span};
+use crate::own_url;
+
+/// One mapping.
+#[derive(Clone, Debug)]
+pub(crate) struct Reverse {
+    /// Our path.
+    path: Vec<u8>,
+    /// The origin's URL or path.
+    url: Vec<u8>,
+}
+
+/// The fields that name a URL of the origin (mod_proxy.html#proxypassreverse).
+const FIELDS: [&str; 4] = ["Location", "Content-Location", "URI", "Destination"];
+
+/// The handler of `ProxyPassReverse`.
+pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    if let Some(word) = words
+        .iter()
+        .skip(1)
+        .find(|word| word.eq_ignore_case("interpolate"))
+    {
+        return Err(Problem::not_yet(
+            word.span(),
+            "interpolate is not implemented yet",
+        ));
+    }
+    let (path, url) = match (slot.place.section, words) {
+        (Some(section), [url]) => (&section.argument, url),
+        (Some(_), [_, extra, ..]) => {
+            return Err(Problem::at(
+                extra.span(),
+                "ProxyPassReverse takes no path inside of a section",
+            ));
+        }
+        (None, [path, url]) => (path, url),
+        (None, [_, _, extra, ..]) => {
+            return Err(Problem::at(
+                extra.span(),
+                "ProxyPassReverse takes a path and a URL",
+            ));
+        }
+        _ => {
+            return Err(Problem::at(
+                last_span(words, slot.place.line),
+                "ProxyPassReverse needs a path and a URL",
+            ));
+        }
+    };
+    let reverse = Reverse {
+        path: path.bytes().to_vec(),
+        url: url.bytes().to_vec(),
+    };
+    slot.section.reverses.push(reverse);
+    Ok(())
+}
+
+/// Maps the fields of an origin's response back.
+pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
+    let reverses = &exchange.section_settings::<Section>().reverses;
+    if reverses.is_empty() {
+        return;
+    }
+    for name in FIELDS {
+        let Some(index) = head.fields.position(name) else {
+            continue;
+        };
+        let mapped = head
+            .fields
+            .at(index)
+            .and_then(|(_, value)| map(exchange, reverses, value));
+        if let Some(mapped) = mapped {
+            // A value from the origin holds no control character, and our
+            // own part neither; if it did, the field stays as it is.
+            let _ = head.fields.set_value(index, mapped);
+        }
+    }
+}
+
+/// The first mapping that fits (`ap_proxy_location_reverse_map`).
+fn map(exchange: &Exchange<'_>, reverses: &[Reverse], value: &[u8]) -> Option<Vec<u8>> {
+    let mapped = reverses.iter().find_map(|reverse| reverse.apply(value))?;
+    Some(if mapped.starts_with(b"/") {
+        own_url::absolute(exchange, &mapped)
+    } else {
+        mapped
+    })
+}
+
+impl Reverse {
+    fn apply(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let subject = if self.url.starts_with(b"/") {
+            path_of(value)
+        } else {
+            value
+        };
+        let head = subject
+            .get(..self.url.len())
+            .filter(|head| !head.is_empty())?;
+        head.eq_ignore_ascii_case(&self.url)
+            .then(|| [self.path.as_slice(), &subject[self.url.len()..]].concat())
+    }
+}
+
+/// The path of an absolute URL; a path as it is.
+fn path_of(url: &[u8]) -> &[u8] {
+    let authority = url.windows(3).position(|w| w == b"://").map(|at| at + 3);
+    let slash = authority.and_then(|at| {
+        url[at..]
+            .iter()
+            .position(|&byte| byte == b'/')
+            .map(|slash| at + slash)
+    });
+    slash.map_or(url, |slash| &url[slash..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings() {
+        let table: &[(&str, &str, &str, Option<&str>)] = &[
+            ("/app", "http://o/app", "http://o/app/x?q", Some("/app/x?q")),
+            ("/app", "http://o/foo", "http://o/foobar", Some("/appbar")),
+            ("/app", "http://o/foo", "HTTP://O/Foo/x", Some("/app/x")),
+            ("/app", "http://o/foo", "http://other/foo/x", None),
+            ("/app", "http://o/foo", "/foo/x", None),
+            ("/app", "/x", "/x/z", Some("/app/z")),
+            ("/app", "/x", "http://o/x/z", Some("/app/z")),
+            ("/app", "/x", "http://o", None),
+            ("/app", "http://o/foo", "http://o/fo", None),
+        ];
+        for &(path, url, value, expected) in table {
+            let reverse = Reverse {
+                path: path.into(),
+                url: url.into(),
+            };
+            let found = reverse
+                .apply(value.as_bytes())
+                .map(|mapped| String::from_utf8_lossy(&mapped).into_owned());
+            assert_eq!(found.as_deref(), expected, "{path} {url} {value}");
+        }
+    }
+}

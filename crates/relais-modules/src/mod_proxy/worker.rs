@@ -1,0 +1,244 @@
+//! Workers: the origins that the configuration names.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use relais_policy::{Scheme, WorkerSpec};
+
+use super::params::Params;
+use super::url;
+
+/// An origin, with what the configuration says about reaching it.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    /// Its URL in lower case up to the path, without a default port.
+    name: Vec<u8>,
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    params: Params,
+    spec: OnceLock<Arc<WorkerSpec>>,
+}
+
+/// Which values of the client's `Upgrade` are forwarded: `upgrade=`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Upgrade {
+    /// Any value.
+    Any,
+    /// Values that begin with one of these words, in any case.
+    Prefixes(Vec<String>),
+}
+
+impl Upgrade {
+    /// Reads the value of `upgrade=`.
+    pub(crate) fn parse(value: &str) -> Self {
+        if value.eq_ignore_ascii_case("ANY") || value == "*" {
+            return Self::Any;
+        }
+        // NONE names no protocol.
+        let words =
+            value.split(|c: char| !c.is_ascii_graphic() || "()<>@,;\\\"/[]?={}".contains(c));
+        let words = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("NONE"));
+        Self::Prefixes(words.map(str::to_ascii_lowercase).collect())
+    }
+
+    fn allows(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Prefixes(words) => words.iter().any(|word| {
+                value
+                    .get(..word.len())
+                    .is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+            }),
+        }
+    }
+}
+
+/// How long an idle connection is kept where no `ttl=` says otherwise; httpd
+/// keeps it until the origin closes it.
+const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Worker {
+    /// A worker for a target URL. `whole` keeps the path in its name, as the
+    /// workers of `ProxyPass` have it; others stand for the whole origin.
+    pub(crate) fn new(target: &[u8], whole: bool, params: Params) -> Option<Self> {
+        let parts = url::split(target)?;
+        let scheme = Scheme::parse(parts.scheme)?;
+        let (host, port) = url::host_port(parts.authority)?;
+        let host = host.to_ascii_lowercase();
+        let port = port.unwrap_or_else(|| scheme.port());
+        let mut name = origin(scheme, &host, port).into_bytes();
+        if whole {
+            name.extend_from_slice(parts.path);
+        }
+        Some(Self {
+            name,
+            scheme,
+            host,
+            port,
+            params,
+            spec: OnceLock::new(),
+        })
+    }
+
+    /// The worker of a target that no directive defines: as with httpd's
+    /// `proxy:reverse`, its connections serve one request.
+    pub(crate) fn unshared(target: &[u8]) -> Option<Self> {
+        Self::new(
+            target,
+            false,
+            Params {
+                reuse: Some(false),
+                ..Params::default()
+            },
+        )
+    }
+
+    /// Its URL.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// What the configuration says about it.
+    pub(crate) fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    /// What the upstream crate needs, made on first use: `proxy_timeout` and
+    /// `timeout` are those of the host that uses it.
+    pub(crate) fn spec(
+        &self,
+        proxy_timeout: Option<Duration>,
+        timeout: Duration,
+    ) -> &Arc<WorkerSpec> {
+        self.spec.get_or_init(|| {
+            let timeout = self.params.timeout.or(proxy_timeout).unwrap_or(timeout);
+            Arc::new(WorkerSpec {
+                name: origin(self.scheme, &self.host, self.port),
+                scheme: self.scheme,
+                host: self.host.clone(),
+                port: self.port,
+                timeout,
+                connect_timeout: self.params.connect_timeout.unwrap_or(timeout),
+                reuse: self.params.reuse.unwrap_or(true),
+                idle_max: self.params.ttl.unwrap_or(IDLE_MAX),
+            })
+        })
+    }
+
+    /// Whether a client's `Upgrade` is forwarded.
+    pub(crate) fn can_upgrade(&self, value: &[u8]) -> bool {
+        match &self.params.upgrade {
+            Some(upgrade) => upgrade.allows(value),
+            None => self.scheme.is_websocket() && value.eq_ignore_ascii_case(b"websocket"),
+        }
+    }
+}
+
+/// `scheme://host[:port]` without a default port.
+fn origin(scheme: Scheme, host: &str, port: u16) -> String {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let port = if port == scheme.port() {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    format!("{}://{host}{port}", scheme.as_str())
+}
+
+/// The worker with the longest name that a URL begins with; its name covers at
+/// least scheme, host and port (`ap_proxy_get_worker`).
+pub(crate) fn longest<'a>(workers: &'a [Worker], url: &[u8]) -> Option<&'a Worker> {
+    let parts = url::split(url)?;
+    let least = parts.scheme.len() + 3 + parts.authority.len();
+    let (origin, path) = url.split_at(least);
+    let fits = |worker: &&Worker| {
+        worker
+            .name
+            .get(..least)
+            .is_some_and(|name| name.eq_ignore_ascii_case(origin))
+            && worker
+                .name
+                .get(least..)
+                .is_some_and(|rest| path.starts_with(rest))
+    };
+    // Of equally long names the first one counts.
+    workers
+        .iter()
+        .filter(fits)
+        .rev()
+        .max_by_key(|worker| worker.name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upgrades() {
+        let table: &[(&str, Option<&str>, &str, bool)] = &[
+            ("http://h/", None, "websocket", false),
+            ("ws://h/", None, "WebSocket", true),
+            ("ws://h/", None, "websocket, foo", false),
+            ("ws://h/", None, "h2c, websocket", false),
+            ("http://h/", Some("websocket"), "WebSOCKET", true),
+            ("http://h/", Some("websocket"), "websocket, foo", true),
+            ("http://h/", Some("WebSocket"), "foo", false),
+            ("http://h/", Some("websocket"), "web", false),
+            ("http://h/", Some("foo, websocket"), "websocket", true),
+            ("http://h/", Some("foo, websocket"), "foo/1", true),
+            ("http://h/", Some("ANY"), "foo", true),
+            ("http://h/", Some("any"), "foo", true),
+            ("ws://h/", Some("NONE"), "websocket", false),
+            ("http://h/", Some("NONE"), "NONE", false),
+        ];
+        for &(target, upgrade, value, expected) in table {
+            let params = Params {
+                upgrade: upgrade.map(Upgrade::parse),
+                ..Params::default()
+            };
+            let worker = Worker::new(target.as_bytes(), true, params).expect("a good target");
+            assert_eq!(
+                worker.can_upgrade(value.as_bytes()),
+                expected,
+                "{target} {upgrade:?} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn longest_prefix() {
+        let targets = [
+            "http://h/",
+            "http://h/app",
+            "http://H:80/app/deep/",
+            "ws://h:81/app",
+            "http://h:8080/",
+        ];
+        let workers: Vec<Worker> = targets
+            .iter()
+            .filter_map(|target| Worker::new(target.as_bytes(), true, Params::default()))
+            .collect();
+        let table: &[(&str, Option<&str>)] = &[
+            ("http://h/x", Some("http://h/")),
+            ("http://H/x", Some("http://h/")),
+            ("http://h/apple", Some("http://h/app")),
+            ("http://h/app/deep", Some("http://h/app")),
+            ("http://h/app/deep/x", Some("http://h/app/deep/")),
+            ("ws://h:81/app", Some("ws://h:81/app")),
+            ("ws://h:81/", None),
+            ("http://h:80/", None),
+            ("http://h:8080x/", None),
+            ("http://hx/", None),
+        ];
+        for &(url, expected) in table {
+            let found = longest(&workers, url.as_bytes())
+                .map(|worker| String::from_utf8_lossy(worker.name()));
+            assert_eq!(found.as_deref(), expected, "{url}");
+        }
+    }
+}

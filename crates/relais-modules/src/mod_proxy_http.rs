@@ -1,0 +1,261 @@
+//! mod_proxy_http: the request as the origin gets it.
+//!
+//! The order of fields, their spelling and what is added or removed follow
+//! `ap_proxy_create_hdrbrgd` (mod_proxy.html#x-headers; RFC 9110 §7.6).
+
+use std::sync::Arc;
+
+use relais_http1::{
+    BodyLength, Fields, Version, strip_hop_by_hop, write_field, write_request_line,
+};
+use relais_policy::{
+    Decision, Directive, Exchange, Flow, Forward, Module, Respond, Scheme, WorkerSpec,
+};
+
+use crate::mod_proxy::{self, Worker, proxy_error};
+use crate::mod_rewrite;
+
+/// mod_proxy_http.
+pub struct ProxyHttp;
+
+impl Module for ProxyHttp {
+    const NAME: &'static str = "mod_proxy_http";
+    const IDENTIFIER: &'static str = "proxy_http_module";
+    type Host = ();
+    type Section = ();
+    const DIRECTIVES: &'static [Directive<Self>] = &[];
+
+    fn merge_host(_outer: &(), _inner: &()) {}
+
+    fn merge_section(_outer: &(), _inner: &()) {}
+}
+
+/// mod_proxy's handler with mod_proxy_http as the scheme's.
+pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
+    let Some(proxy) = exchange.proxy.take() else {
+        return Flow::Declined;
+    };
+    Flow::Decide(forward(exchange, &proxy.url).unwrap_or_else(Decision::Respond))
+}
+
+fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
+    let Some(parts) = mod_proxy::split(url) else {
+        let shown = url.escape_ascii().to_string();
+        return Err(proxy_error(500, "error parsing URL", &shown));
+    };
+    match Scheme::parse(parts.scheme) {
+        Some(scheme) if !scheme.is_tls() => {}
+        _ => {
+            let scheme = parts.scheme.escape_ascii();
+            return Err(Respond::logged(
+                500,
+                format!("No protocol handler was valid for the URL (scheme '{scheme}')"),
+            ));
+        }
+    }
+    let hops = hops_left(exchange)?;
+    let (worker, upgrade) = origin(exchange, url, parts.authority)?;
+    let head = Head {
+        exchange,
+        parts,
+        hops,
+        reuse: worker.reuse,
+        upgrade: upgrade.as_deref(),
+    };
+    let forward = Box::new(Forward {
+        head: head.write()?,
+        worker,
+        url: url.to_vec(),
+        upgrade,
+    });
+    Ok(if forward.upgrade.is_some() {
+        Decision::Tunnel(forward)
+    } else {
+        Decision::Proxy(forward)
+    })
+}
+
+/// The worker of a target and, for an upgrade that it takes, its protocol.
+fn origin(
+    exchange: &Exchange<'_>,
+    url: &[u8],
+    authority: &[u8],
+) -> Result<(Arc<WorkerSpec>, Option<Vec<u8>>), Respond> {
+    let proxy: &mod_proxy::Host = exchange.host_settings();
+    let rewrite: &mod_rewrite::Host = exchange.host_settings();
+    let made;
+    let worker = match proxy.worker_for(url).or_else(|| rewrite.worker_for(url)) {
+        Some(worker) => worker,
+        None => {
+            made = Worker::unshared(url);
+            made.as_ref().ok_or_else(|| {
+                let host = authority.escape_ascii().to_string();
+                proxy_error(500, "DNS lookup failure for", &host)
+            })?
+        }
+    };
+    let spec = Arc::clone(worker.spec(proxy.timeout(), exchange.host.spec.timeout));
+    let upgrade = asked_upgrade(exchange).filter(|value| worker.can_upgrade(value));
+    if exchange.environment.get(b"proxy-nokeepalive").is_some() && spec.reuse {
+        return Ok((
+            Arc::new(WorkerSpec {
+                reuse: false,
+                ..(*spec).clone()
+            }),
+            upgrade,
+        ));
+    }
+    Ok((spec, upgrade))
+}
+
+/// The client's `Upgrade`. One in HTTP/1.0 means nothing (RFC 9110 §7.8).
+fn asked_upgrade(exchange: &Exchange<'_>) -> Option<Vec<u8>> {
+    if exchange.head.version() < Version::Http11 {
+        return None;
+    }
+    let values: Vec<&[u8]> = exchange.head.fields.get_all("Upgrade").collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
+}
+
+/// `Max-Forwards` less one. At zero the request ends here (RFC 9110 §7.6.2).
+fn hops_left(exchange: &Exchange<'_>) -> Result<Option<u64>, Respond> {
+    let Some(value) = exchange.head.fields.get("Max-Forwards") else {
+        return Ok(None);
+    };
+    let number = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
+    match (number, exchange.head.method()) {
+        (None, _) => Err(proxy_error(
+            400,
+            "Max-Forwards request header could not be parsed",
+            "",
+        )),
+        (Some(0), b"TRACE") => Err(trace(exchange)),
+        (Some(0), b"OPTIONS") => {
+            let fields = vec![("Allow", b"TRACE".to_vec())];
+            Err(Respond {
+                fields,
+                body: Some(Vec::new()),
+                ..Respond::status(200)
+            })
+        }
+        (Some(0), _) => Err(proxy_error(
+            400,
+            "Max-Forwards has reached zero - proxy loop?",
+            "",
+        )),
+        (Some(hops), _) => Ok(Some(hops - 1)),
+    }
+}
+
+/// The request as it came, for a TRACE that ends here (RFC 9110 §9.3.8).
+fn trace(exchange: &Exchange<'_>) -> Respond {
+    let mut body = exchange.head.line().to_vec();
+    body.extend_from_slice(b"\r\n");
+    exchange.head.fields.write_to(&mut body);
+    body.extend_from_slice(b"\r\n");
+    let fields = vec![("Content-Type", b"message/http".to_vec())];
+    Respond {
+        fields,
+        body: Some(body),
+        ..Respond::status(200)
+    }
+}
+
+/// What a request head for an origin is made from.
+struct Head<'a> {
+    exchange: &'a Exchange<'a>,
+    parts: mod_proxy::Parts<'a>,
+    hops: Option<u64>,
+    reuse: bool,
+    upgrade: Option<&'a [u8]>,
+}
+
+impl Head<'_> {
+    fn write(&self) -> Result<Vec<u8>, Respond> {
+        let refused = || {
+            Respond::logged(
+                403,
+                "the target URL holds characters that may not stand in a request line",
+            )
+        };
+        let mut out = Vec::with_capacity(512);
+        write_request_line(
+            &mut out,
+            self.exchange.head.method(),
+            self.parts.path,
+            Version::Http11,
+        )
+        .map_err(|_| refused())?;
+        let unfit = || proxy_error(500, "a request field cannot be sent on", "");
+        write_field(&mut out, b"Host", self.host());
+        self.fields().map_err(|_| unfit())?.write_to(&mut out);
+        self.write_framing(&mut out);
+        out.extend_from_slice(b"\r\n");
+        Ok(out)
+    }
+
+    fn host(&self) -> &[u8] {
+        if !self.section().preserve_host() {
+            return self.parts.authority;
+        }
+        let own = self.exchange.host.spec.server_name.as_bytes();
+        self.exchange.head.fields.get("Host").unwrap_or(own)
+    }
+
+    fn section(&self) -> &mod_proxy::Section {
+        self.exchange.section_settings()
+    }
+
+    /// The client's fields, each name once at its first place, without those
+    /// of one hop, then what the proxy adds. What `Connection` lists is gone
+    /// before that, so that no client can take away what is added.
+    fn fields(&self) -> Result<Fields, relais_http1::FieldError> {
+        let mut own = self.exchange.head.fields.clone();
+        strip_hop_by_hop(&mut own);
+        let mut fields = Fields::new();
+        for (name, value) in &own {
+            if name.eq_ignore_ascii_case(b"Host") || name.eq_ignore_ascii_case(b"Content-Length") {
+                continue;
+            }
+            fields.append(name, value)?;
+        }
+        if let (Some(hops), true) = (self.hops, fields.contains("Max-Forwards")) {
+            fields.set("Max-Forwards", hops.to_string())?;
+        }
+        if self.section().add_headers() {
+            self.add_forwarded(&mut fields)?;
+        }
+        Ok(fields)
+    }
+
+    fn add_forwarded(&self, fields: &mut Fields) -> Result<(), relais_http1::FieldError> {
+        let client = self.exchange.connection.peer.ip().to_canonical();
+        fields.append("X-Forwarded-For", client.to_string())?;
+        if let Some(host) = self.exchange.head.fields.get("Host") {
+            fields.append("X-Forwarded-Host", host)?;
+        }
+        fields.append("X-Forwarded-Server", &self.exchange.host.spec.server_name)
+    }
+
+    /// The body's framing, then the connection's own fields.
+    fn write_framing(&self, out: &mut Vec<u8>) {
+        match self.exchange.meta.body {
+            BodyLength::None => {}
+            BodyLength::Length(length) => {
+                out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes())
+            }
+            BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        }
+        match (self.upgrade, self.reuse) {
+            (Some(upgrade), _) => {
+                out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
+                out.extend_from_slice(upgrade);
+                out.extend_from_slice(b"\r\n");
+            }
+            (None, true) => out.extend_from_slice(b"Connection: Keep-Alive\r\n"),
+            (None, false) => out.extend_from_slice(b"Connection: close\r\n"),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What is to be done with a request: a closed set that the front carries out.
+//!
+//! The [`fmt::Display`] form is the language of the decision fixtures.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::spec::WorkerSpec;
+
+/// The outcome of all phases for one request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// relais answers by itself with the standard page of a status.
+    Respond(Respond),
+    /// relais answers with a `Location`.
+    Redirect {
+        /// 3xx.
+        status: u16,
+        /// The absolute URL, free of control characters.
+        location: Vec<u8>,
+    },
+    /// The request goes to an origin and its response comes back.
+    Proxy(Box<Forward>),
+    /// The request is an upgrade: on the origin's 101 a tunnel opens.
+    Tunnel(Box<Forward>),
+}
+
+/// An answer of relais' own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Respond {
+    /// The status.
+    pub status: u16,
+    /// The reason phrase where it is not the status's usual one
+    /// (`Proxy Error`).
+    pub reason: Option<&'static str>,
+    /// What the page says went wrong, beside the status's own text.
+    pub detail: Option<&'static str>,
+    /// Fields besides `Date`, `Server` and those that frame the page.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// A body in place of the standard page; its type is among `fields`.
+    pub body: Option<Vec<u8>>,
+    /// What the error log says.
+    pub log: Option<String>,
+}
+
+impl Respond {
+    /// The standard page of a status.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            reason: None,
+            detail: None,
+            fields: Vec::new(),
+            body: None,
+            log: None,
+        }
+    }
+
+    /// The same with a line for the error log.
+    #[must_use]
+    pub fn logged(status: u16, log: impl Into<String>) -> Self {
+        Self {
+            log: Some(log.into()),
+            ..Self::status(status)
+        }
+    }
+}
+
+/// A request on its way to an origin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// The origin.
+    pub worker: Arc<WorkerSpec>,
+    /// The whole target URL with its query, as logs show it.
+    pub url: Vec<u8>,
+    /// The request head to send, complete with its empty line.
+    pub head: Vec<u8>,
+    /// For a tunnel, the protocol that was asked for: a 101 has to name it.
+    pub upgrade: Option<Vec<u8>>,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Respond(respond) => write!(f, "respond {}", respond.status),
+            Self::Redirect { status, location } => {
+                write!(f, "redirect {status} {}", location.escape_ascii())
+            }
+            Self::Proxy(forward) => write!(f, "proxy {}", forward.url.escape_ascii()),
+            Self::Tunnel(forward) => write!(f, "tunnel {}", forward.url.escape_ascii()),
+        }
+    }
+}

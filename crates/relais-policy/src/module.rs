@@ -1,0 +1,236 @@
+//! The `Module` trait, and the same without its types.
+//!
+//! A module declares what it keeps per host and per section, how inner
+//! settings go over outer ones, and its directive table. The rest of relais
+//! reaches a module only through this trait and through the phase functions
+//! that `relais-modules` lists.
+
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use relais_conf::{Diagnostics, Text};
+
+use crate::directive::{Directive, DirectiveInfo, Place, Slot};
+use crate::site::SiteDraft;
+use crate::spec::{HostSpec, ServerSpec};
+
+/// One Apache module.
+pub trait Module: Sized + 'static {
+    /// Its source name, as `<IfModule mod_proxy.c>` has it, without `.c`.
+    const NAME: &'static str;
+    /// Its identifier, as `LoadModule` has it: `proxy_module`.
+    const IDENTIFIER: &'static str;
+    /// What it keeps per server and virtual host (httpd's per-server config).
+    type Host: Clone + Default + Send + Sync + 'static;
+    /// What it keeps per section (httpd's per-directory config).
+    type Section: Clone + Default + Send + Sync + 'static;
+    /// Its directives.
+    const DIRECTIVES: &'static [Directive<Self>];
+
+    /// The settings of a virtual host over those of the main server.
+    fn merge_host(outer: &Self::Host, inner: &Self::Host) -> Self::Host;
+    /// The settings of an inner section over those of an outer one.
+    fn merge_section(outer: &Self::Section, inner: &Self::Section) -> Self::Section;
+
+    /// Checks that need the whole tree: cross-directive errors and warnings.
+    fn check(_draft: &SiteDraft, _diagnostics: &mut Diagnostics) {}
+    /// Writes what the runtime crates need of a merged host.
+    fn finish_host(_host: &Self::Host, _section: &Self::Section, _spec: &mut HostSpec) {}
+    /// Writes what the program needs of the main server.
+    fn finish_server(_host: &Self::Host, _spec: &mut ServerSpec) {}
+}
+
+/// Settings of all modules at one level, found by their type.
+#[derive(Clone, Default)]
+pub struct Settings(Vec<(TypeId, Arc<dyn Any + Send + Sync>)>);
+
+impl Settings {
+    /// The settings of type `T`: a module's `Host` or `Section`.
+    ///
+    /// # Panics
+    /// When no registered module has settings of this type, which the first
+    /// request of any test would show.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> &T {
+        self.find().expect("the module is registered")
+    }
+
+    /// The settings of type `T`, if a registered module has them.
+    #[must_use]
+    pub fn find<T: Any>(&self) -> Option<&T> {
+        let id = TypeId::of::<T>();
+        self.0
+            .iter()
+            .find(|(have, _)| *have == id)
+            .and_then(|(_, value)| value.downcast_ref())
+    }
+
+    fn push(&mut self, value: Arc<dyn Any + Send + Sync>) {
+        let id = (*value).type_id();
+        self.0.push((id, value));
+    }
+}
+
+/// One module's settings of one level while the tree is read.
+pub type Draft = Box<dyn Any + Send + Sync>;
+
+/// The drafts of all modules at one level, in the order of the module list.
+pub struct Drafts(pub(crate) Vec<Draft>);
+
+impl Drafts {
+    /// The draft of type `T`.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.iter().find_map(|draft| draft.downcast_ref())
+    }
+}
+
+/// A module without its types, so that different ones fit into one list.
+pub trait AnyModule: Sync {
+    /// See [`Module::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Module::IDENTIFIER`].
+    fn identifier(&self) -> &'static str;
+    /// Its directive rows.
+    fn directives(&self) -> Vec<DirectiveInfo>;
+    /// Empty settings of a host.
+    fn draft_host(&self) -> Draft;
+    /// Empty settings of a section.
+    fn draft_section(&self) -> Draft;
+    /// Applies the directive in row `row`.
+    fn apply(
+        &self,
+        row: usize,
+        host: &mut Draft,
+        section: &mut Draft,
+        place: Place<'_>,
+        args: &Text,
+        diagnostics: &mut Diagnostics,
+    );
+    /// See [`Module::merge_host`].
+    fn merge_host(&self, outer: &Draft, inner: &Draft) -> Draft;
+    /// See [`Module::merge_section`].
+    fn merge_section(&self, outer: &Draft, inner: &Draft) -> Draft;
+    /// Puts a host draft among the settings.
+    fn seal_host(&self, draft: &Draft, into: &mut Settings);
+    /// Puts a section draft among the settings.
+    fn seal_section(&self, draft: &Draft, into: &mut Settings);
+    /// Merges two sealed sections into a third.
+    fn merge_sealed(&self, outer: &Settings, inner: &Settings, into: &mut Settings);
+    /// See [`Module::check`].
+    fn check(&self, draft: &SiteDraft, diagnostics: &mut Diagnostics);
+    /// See [`Module::finish_host`].
+    fn finish_host(&self, host: &Settings, section: &Settings, spec: &mut HostSpec);
+    /// See [`Module::finish_server`].
+    fn finish_server(&self, host: &Settings, spec: &mut ServerSpec);
+}
+
+/// The bridge from a [`Module`] to an [`AnyModule`].
+pub struct Registered<M>(PhantomData<fn() -> M>);
+
+impl<M: Module> Registered<M> {
+    /// A handle to put into a list of modules.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a handle, not a value with a default state"
+    )]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+fn merged<T: Default + Send + Sync + 'static>(
+    outer: &Draft,
+    inner: &Draft,
+    merge: fn(&T, &T) -> T,
+) -> Draft {
+    match (outer.downcast_ref(), inner.downcast_ref()) {
+        (Some(outer), Some(inner)) => Box::new(merge(outer, inner)),
+        _ => Box::new(T::default()),
+    }
+}
+
+fn sealed<T: Clone + Default + Send + Sync + 'static>(draft: &Draft, into: &mut Settings) {
+    into.push(Arc::new(
+        draft.downcast_ref::<T>().cloned().unwrap_or_default(),
+    ));
+}
+
+impl<M: Module> AnyModule for Registered<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn identifier(&self) -> &'static str {
+        M::IDENTIFIER
+    }
+
+    fn directives(&self) -> Vec<DirectiveInfo> {
+        M::DIRECTIVES.iter().map(Directive::info).collect()
+    }
+
+    fn draft_host(&self) -> Draft {
+        Box::new(M::Host::default())
+    }
+
+    fn draft_section(&self) -> Draft {
+        Box::new(M::Section::default())
+    }
+
+    fn apply(
+        &self,
+        row: usize,
+        host: &mut Draft,
+        section: &mut Draft,
+        place: Place<'_>,
+        args: &Text,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let (Some(host), Some(section)) = (host.downcast_mut(), section.downcast_mut()) else {
+            return;
+        };
+        let mut slot = Slot::<M> {
+            host,
+            section,
+            place,
+            diagnostics,
+        };
+        if let Some(directive) = M::DIRECTIVES.get(row) {
+            directive.apply(&mut slot, args);
+        }
+    }
+
+    fn merge_host(&self, outer: &Draft, inner: &Draft) -> Draft {
+        merged(outer, inner, M::merge_host)
+    }
+
+    fn merge_section(&self, outer: &Draft, inner: &Draft) -> Draft {
+        merged(outer, inner, M::merge_section)
+    }
+
+    fn seal_host(&self, draft: &Draft, into: &mut Settings) {
+        sealed::<M::Host>(draft, into);
+    }
+
+    fn seal_section(&self, draft: &Draft, into: &mut Settings) {
+        sealed::<M::Section>(draft, into);
+    }
+
+    fn merge_sealed(&self, outer: &Settings, inner: &Settings, into: &mut Settings) {
+        into.push(Arc::new(M::merge_section(outer.get(), inner.get())));
+    }
+
+    fn check(&self, draft: &SiteDraft, diagnostics: &mut Diagnostics) {
+        M::check(draft, diagnostics);
+    }
+
+    fn finish_host(&self, host: &Settings, section: &Settings, spec: &mut HostSpec) {
+        M::finish_host(host.get(), section.get(), spec);
+    }
+
+    fn finish_server(&self, host: &Settings, spec: &mut ServerSpec) {
+        M::finish_server(host.get(), spec);
+    }
+}

@@ -1,0 +1,261 @@
+//! The configuration as requests see it: immutable, shared, swapped on reload.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use relais_conf::Span;
+
+use crate::exchange::Phases;
+use crate::module::{AnyModule, Drafts, Settings};
+use crate::section::{SectionHead, wildcard};
+use crate::spec::{HostSpec, ServerSpec};
+use crate::uri::PathRules;
+
+/// A configuration while it is read: drafts of all hosts, the main server
+/// first.
+pub struct SiteDraft {
+    /// The main server, then the virtual hosts in file order.
+    pub hosts: Vec<HostDraft>,
+}
+
+/// A server or virtual host while it is read.
+pub struct HostDraft {
+    /// `<VirtualHost>` arguments; empty for the main server.
+    pub addresses: Vec<HostAddress>,
+    /// The opening line; `None` for the main server.
+    pub span: Option<Span>,
+    /// Per-server drafts.
+    pub host: Drafts,
+    /// Per-directory drafts outside of every section.
+    pub base: Drafts,
+    /// The sections, in file order.
+    pub sections: Vec<SectionDraft>,
+}
+
+/// A section while it is read.
+pub struct SectionDraft {
+    /// Its opening line.
+    pub head: SectionHead,
+    /// Its drafts.
+    pub settings: Drafts,
+}
+
+/// One address of a `<VirtualHost>`; `None` is `*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostAddress {
+    /// The local address.
+    pub ip: Option<IpAddr>,
+    /// The local port.
+    pub port: Option<u16>,
+}
+
+impl HostAddress {
+    /// How specific a match is; `None` is no match. Larger wins, as httpd's
+    /// vhost lookup has it (vhosts/details.html).
+    fn rank(self, local: SocketAddr) -> Option<u8> {
+        let ip = self
+            .ip
+            .map_or(Some(0), |ip| (ip == local.ip().to_canonical()).then_some(2))?;
+        let port = self
+            .port
+            .map_or(Some(0), |port| (port == local.port()).then_some(1))?;
+        Some(ip + port)
+    }
+}
+
+/// A name that a virtual host answers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostName {
+    /// Lower case.
+    pub name: String,
+    /// Whether it holds `*` or `?`.
+    pub wild: bool,
+}
+
+/// One section of a host, ready for requests.
+pub(crate) struct Section {
+    pub(crate) head: SectionHead,
+    pub(crate) settings: Settings,
+}
+
+/// A server or virtual host, ready for requests.
+pub struct Host {
+    /// Its place in [`Site::hosts`].
+    pub index: usize,
+    /// What the front needs.
+    pub spec: HostSpec,
+    /// Merged per-server settings.
+    pub settings: Settings,
+    /// Where it is defined, as `FILE:LINE`; the main server's file otherwise.
+    pub defined: String,
+    /// `ServerName` first, then `ServerAlias`.
+    pub names: Vec<HostName>,
+    /// `<VirtualHost>` arguments.
+    pub addresses: Vec<HostAddress>,
+    pub(crate) base: Arc<Settings>,
+    pub(crate) locations: Vec<Section>,
+    pub(crate) proxies: Vec<Section>,
+    pub(crate) modules: &'static [&'static dyn AnyModule],
+}
+
+impl Host {
+    /// The settings outside of every section.
+    #[must_use]
+    pub fn base(&self) -> Arc<Settings> {
+        Arc::clone(&self.base)
+    }
+
+    /// How paths are read.
+    #[must_use]
+    pub fn path_rules(&self) -> PathRules {
+        self.spec.paths
+    }
+
+    /// Whether the host answers to this name (lower case, no port).
+    #[must_use]
+    pub fn answers_to(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|have| {
+            if have.wild {
+                wildcard(have.name.as_bytes(), name, false)
+            } else {
+                have.name.as_bytes() == name
+            }
+        })
+    }
+
+    /// The merged settings of the sections that match a path and, for a
+    /// proxied request, a URL: `<Proxy>` first, then `<Location>`, each in
+    /// file order (sections.html#merging).
+    pub fn section_set(
+        &self,
+        sets: &SectionSets,
+        path: &[u8],
+        url: Option<&[u8]>,
+    ) -> Arc<Settings> {
+        if self.locations.is_empty() && self.proxies.is_empty() {
+            return self.base();
+        }
+        let mut key = sets.key.borrow_mut();
+        key.clear();
+        key.push(u32::try_from(self.index).unwrap_or(u32::MAX));
+        if let Some(url) = url {
+            key.extend(matching(&self.proxies, url, 0));
+        }
+        key.extend(matching(&self.locations, path, self.proxies.len()));
+        if key.len() == 1 {
+            return self.base();
+        }
+        if let Some(known) = sets.merged.borrow().get(key.as_slice()) {
+            return Arc::clone(known);
+        }
+        let merged = Arc::new(self.merge(&key[1..]));
+        sets.remember(&key, &merged);
+        merged
+    }
+
+    fn merge(&self, members: &[u32]) -> Settings {
+        let mut settings = Settings::clone(&self.base);
+        for &member in members {
+            let member = member as usize;
+            let section = self
+                .proxies
+                .get(member)
+                .or_else(|| self.locations.get(member.checked_sub(self.proxies.len())?));
+            let Some(section) = section else { continue };
+            let mut merged = Settings::default();
+            for module in self.modules {
+                module.merge_sealed(&settings, &section.settings, &mut merged);
+            }
+            settings = merged;
+        }
+        settings
+    }
+}
+
+fn matching<'a>(
+    sections: &'a [Section],
+    subject: &'a [u8],
+    first: usize,
+) -> impl Iterator<Item = u32> + 'a {
+    sections
+        .iter()
+        .enumerate()
+        .filter(|(_, section)| section.head.matches(subject))
+        .filter_map(move |(index, _)| u32::try_from(first + index).ok())
+}
+
+/// Merged section sets that have been seen, remembered per worker thread and
+/// site: a set is merged once, not once per request.
+#[derive(Default)]
+pub struct SectionSets {
+    key: RefCell<Vec<u32>>,
+    merged: RefCell<HashMap<Vec<u32>, Arc<Settings>>>,
+}
+
+impl SectionSets {
+    /// Sets remembered at the most; past that all are forgotten, since a
+    /// client can choose paths but not how many distinct sets matter.
+    const MOST: usize = 4096;
+
+    fn remember(&self, key: &[u32], merged: &Arc<Settings>) {
+        let mut sets = self.merged.borrow_mut();
+        if sets.len() >= Self::MOST {
+            sets.clear();
+        }
+        sets.insert(key.to_vec(), Arc::clone(merged));
+    }
+}
+
+/// A whole configuration.
+pub struct Site {
+    /// What the program needs.
+    pub server: ServerSpec,
+    /// The main server first, then the virtual hosts in file order.
+    pub hosts: Vec<Host>,
+    /// The order of phase functions.
+    pub phases: &'static Phases,
+}
+
+impl Site {
+    /// The main server.
+    #[must_use]
+    pub fn main(&self) -> &Host {
+        &self.hosts[0]
+    }
+
+    /// The virtual hosts of the most specific address set of a connection, in
+    /// file order; the main server alone where none matches.
+    pub fn candidates(&self, local: SocketAddr) -> impl Iterator<Item = &Host> {
+        let best = self.hosts.iter().filter_map(|host| rank(host, local)).max();
+        let virtual_hosts = self
+            .hosts
+            .iter()
+            .filter(move |host| best.is_some() && rank(host, local) == best);
+        let main = self.hosts.iter().take(usize::from(best.is_none()));
+        main.chain(virtual_hosts)
+    }
+
+    /// The host for a request: by address, then by the lower-case name of its
+    /// `Host`, else the first of the set (vhosts/details.html).
+    #[must_use]
+    pub fn host_for(&self, local: SocketAddr, name: Option<&[u8]>) -> &Host {
+        let mut candidates = self.candidates(local);
+        let Some(first) = candidates.next() else {
+            return self.main();
+        };
+        let Some(name) = name else { return first };
+        std::iter::once(first)
+            .chain(candidates)
+            .find(|host| host.answers_to(name))
+            .unwrap_or(first)
+    }
+}
+
+fn rank(host: &Host, local: SocketAddr) -> Option<u8> {
+    host.addresses
+        .iter()
+        .filter_map(|address| address.rank(local))
+        .max()
+}

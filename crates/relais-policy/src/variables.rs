@@ -1,0 +1,186 @@
+//! Server variables of an exchange: what `%{NAME}` stands for in rewrite rules
+//! and expressions (mod_rewrite.html#rewritecond, expr.html#vars).
+//!
+//! A variable that has no value here, such as a file's owner, is empty.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use relais_expr::{Lookup, Variable};
+use relais_http1::split_host_port;
+
+use crate::exchange::Exchange;
+
+impl Lookup for Exchange<'_> {
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::Header(name) => self.field(name, out),
+            Variable::Env(name) => self.environment_variable(name, out),
+            // Later phases change nothing that a variable could show.
+            Variable::LookAhead(inner) => self.variable(inner, out),
+            Variable::RequestMethod => out.extend_from_slice(self.head.method()),
+            Variable::RequestUri | Variable::RequestFilename | Variable::ScriptFilename => {
+                out.extend_from_slice(&self.path)
+            }
+            Variable::QueryString => {
+                out.extend_from_slice(self.query.as_deref().unwrap_or_default())
+            }
+            Variable::TheRequest => out.extend_from_slice(self.head.line()),
+            Variable::RequestScheme => out.extend_from_slice(self.scheme().as_bytes()),
+            Variable::ServerProtocol => {
+                out.extend_from_slice(self.head.version().as_str().as_bytes())
+            }
+            _ => self.server_variable(variable, out),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    fn server_variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        let connection = &self.connection;
+        let client = connection.peer.ip().to_canonical();
+        match variable {
+            // Names are not looked up, so a host is its address.
+            Variable::RemoteAddr | Variable::RemoteHost | Variable::ConnRemoteAddr => {
+                show(client, out)
+            }
+            Variable::RemotePort => show(connection.peer.port(), out),
+            Variable::ServerAddr => show(connection.local.ip().to_canonical(), out),
+            Variable::ServerAdmin => show(&self.host.spec.server_admin, out),
+            Variable::ServerName => self.server_name(out),
+            Variable::ServerPort => show(self.server_port(), out),
+            Variable::ServerSoftware => show(&self.host.spec.server_tokens, out),
+            Variable::Https => show(on_off(connection.secure), out),
+            Variable::Ipv6 => show(on_off(client.is_ipv6()), out),
+            Variable::IsSubreq => show("false", out),
+            // The rest is about files, users and programs, which relais does
+            // not have, or about the time.
+            _ => self.time(variable, out),
+        }
+    }
+
+    /// A variable of the request, else one of the process.
+    fn environment_variable(&self, name: &[u8], out: &mut Vec<u8>) {
+        if let Some(value) = self.environment.get(name) {
+            out.extend_from_slice(value);
+        } else if !name.contains(&b'=') && !name.contains(&0) {
+            let value = std::env::var_os(OsStr::from_bytes(name)).unwrap_or_default();
+            out.extend_from_slice(value.as_bytes());
+        }
+    }
+
+    /// A request field, its repetitions joined as httpd joins them.
+    fn field(&self, name: &[u8], out: &mut Vec<u8>) {
+        let fields = self
+            .head
+            .fields
+            .iter()
+            .filter(|(have, _)| have.eq_ignore_ascii_case(name));
+        for (index, (_, value)) in fields.enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(value);
+        }
+    }
+
+    fn scheme(&self) -> &str {
+        let by_connection = if self.connection.secure {
+            "https"
+        } else {
+            "http"
+        };
+        self.host
+            .spec
+            .server_scheme
+            .as_deref()
+            .unwrap_or(by_connection)
+    }
+
+    /// `ap_get_server_name`: the client's name for us unless
+    /// `UseCanonicalName` is On.
+    fn server_name(&self, out: &mut Vec<u8>) {
+        match self.client_host() {
+            Some(client) => out.extend(client.host.to_ascii_lowercase()),
+            None => out.extend_from_slice(self.host.spec.server_name.as_bytes()),
+        }
+    }
+
+    /// `ap_get_server_port`: the client's, that of `ServerName`, or the
+    /// scheme's; never the listening port.
+    fn server_port(&self) -> u16 {
+        let default = if self.scheme() == "https" { 443 } else { 80 };
+        self.client_host()
+            .and_then(|client| client.port)
+            .or(self.host.spec.server_port)
+            .unwrap_or(default)
+    }
+
+    fn client_host(&self) -> Option<relais_http1::HostPort<'_>> {
+        if self.host.spec.canonical_name {
+            return None;
+        }
+        self.head.fields.get("Host").and_then(split_host_port)
+    }
+
+    /// `TIME` and its parts, in the system's time zone.
+    fn time(&self, variable: &Variable, out: &mut Vec<u8>) {
+        if let Ok(now) = Timestamp::try_from(self.now) {
+            time_part(variable, TimeZone::system().to_datetime(now), out);
+        }
+    }
+}
+
+fn time_part(variable: &Variable, at: DateTime, out: &mut Vec<u8>) {
+    match variable {
+        Variable::Time => show(at.strftime("%Y%m%d%H%M%S"), out),
+        Variable::TimeYear => show(at.strftime("%Y"), out),
+        Variable::TimeMon => show(at.strftime("%m"), out),
+        Variable::TimeDay => show(at.strftime("%d"), out),
+        Variable::TimeHour => show(at.strftime("%H"), out),
+        Variable::TimeMin => show(at.strftime("%M"), out),
+        Variable::TimeSec => show(at.strftime("%S"), out),
+        Variable::TimeWday => show(at.strftime("%w"), out),
+        _ => {}
+    }
+}
+
+fn show(value: impl Display, out: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_the_time() {
+        let at = DateTime::constant(2026, 11, 2, 3, 4, 5, 0);
+        let table: &[(Variable, &str)] = &[
+            (Variable::Time, "20261102030405"),
+            (Variable::TimeYear, "2026"),
+            (Variable::TimeMon, "11"),
+            (Variable::TimeDay, "02"),
+            (Variable::TimeHour, "03"),
+            (Variable::TimeMin, "04"),
+            (Variable::TimeSec, "05"),
+            (Variable::TimeWday, "1"),
+            (Variable::DocumentRoot, ""),
+        ];
+        for (variable, expected) in table {
+            let mut out = Vec::new();
+            time_part(variable, at, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), *expected, "{variable:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the engine asks of the request and tells it.
+
+use std::fmt;
+
+use relais_expr::{Lookup, Variable};
+
+use crate::outcome::Input;
+
+/// The request that rules run for.
+///
+/// [`Lookup`] must answer `REQUEST_SCHEME`, `SERVER_NAME` and `SERVER_PORT` for rules that follow an `[R]` without
+/// `[L]`, since these match against the full URL. The engine itself answers `REQUEST_FILENAME`, `SCRIPT_FILENAME`,
+/// `QUERY_STRING` and `IS_SUBREQ`, whose values change while rules run, and of the look-aheads only that of
+/// `REMOTE_USER` arrives here.
+pub trait Context: Lookup {
+    /// Sets an environment variable, or removes it (`E=!VAR`). A later `%{ENV:name}` must see it.
+    fn set_env(&mut self, name: &[u8], value: Option<&[u8]>);
+
+    /// Whether `scheme://host:port` is the virtual host that serves this request (its name or alias, its port and its
+    /// scheme), so that a substitution naming it is only a path.
+    fn own_host(&self, scheme: &[u8], host: &[u8], port: u16) -> bool;
+
+    /// `[END]`: no further rewriting for this request, also not after an internal redirect.
+    fn end_rewriting(&mut self) {}
+
+    /// The response depends on this request header.
+    fn vary(&mut self, _header: &[u8]) {}
+
+    /// The highest level for which [`Self::trace`] should be called, as in `LogLevel rewrite:traceN`; 0 for none.
+    fn trace_level(&self) -> u8 {
+        0
+    }
+
+    /// Takes one line of the rewrite log.
+    fn trace(&self, _level: u8, _line: fmt::Arguments<'_>) {}
+}
+
+/// Writes a line to the rewrite log; builds it only if someone wants it.
+macro_rules! trace {
+    ($context:expr, $level:expr, $($line:tt)+) => {
+        if $context.trace_level() >= $level {
+            $context.trace($level, format_args!($($line)+));
+        }
+    };
+}
+pub(crate) use trace;
+
+/// Bytes for a log line: UTF-8 as it is, the rest replaced.
+pub(crate) struct Show<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Show<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| {
+            f.write_str(chunk.valid())?;
+            f.write_str(if chunk.invalid().is_empty() {
+                ""
+            } else {
+                "\u{fffd}"
+            })
+        })
+    }
+}
+
+/// The variables as they are at one moment of the run.
+pub(crate) struct View<'a> {
+    pub(crate) context: &'a dyn Context,
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) uri: &'a [u8],
+    pub(crate) query: Option<&'a [u8]>,
+}
+
+impl Lookup for View<'_> {
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::RequestFilename | Variable::ScriptFilename => out.extend_from_slice(self.uri),
+            Variable::QueryString => out.extend_from_slice(self.query.unwrap_or_default()),
+            Variable::IsSubreq if self.input.is_subrequest => out.extend_from_slice(b"true"),
+            Variable::IsSubreq => out.extend_from_slice(b"false"),
+            Variable::LookAhead(inner) if **inner != Variable::RemoteUser => {
+                self.variable(inner, out)
+            }
+            _ => self.context.variable(variable, out),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What goes into a run of the rules and what comes out.
+
+/// The request as the rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The path: decoded, dot segments removed, slashes merged.
+    pub path: &'a [u8],
+    /// The query as it was sent, without its question mark.
+    pub query: Option<&'a [u8]>,
+    /// Whether this is a sub-request; rules with `NS` or `R` are then skipped.
+    pub is_subrequest: bool,
+    /// A rewritten path or query longer than this ends in a 500. httpd: twice LimitRequestLine.
+    pub uri_bytes_max: usize,
+}
+
+impl<'a> Input<'a> {
+    /// A main request with httpd's default limit.
+    #[must_use]
+    pub const fn new(path: &'a [u8], query: Option<&'a [u8]>) -> Self {
+        Self {
+            path,
+            query,
+            is_subrequest: false,
+            uri_bytes_max: 2 * 8190,
+        }
+    }
+}
+
+/// What the rules decided for a request, in server context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No rule changed anything: path and query are as before, and ProxyPass, Alias and Redirect come next.
+    /// Environment variables may have been set.
+    Declined,
+    /// `[P]`: hand the request to mod_proxy. ProxyPass is not consulted.
+    Proxy {
+        /// The target without its query, not yet canonical: everything behind the authority has to go through
+        /// [`canonical_path`](crate::canonical_path) unless `no_escape` is set.
+        url: Vec<u8>,
+        /// Whether `url` starts with a known scheme. If not it is a path with a leading slash, and httpd would connect
+        /// to its own `scheme://servername:port`.
+        absolute: bool,
+        /// The query to send, without its question mark. It holds no control character and no space.
+        query: Option<Vec<u8>>,
+        /// `[NE]`: `url` goes out as it is. It then holds no control character and no space either.
+        no_escape: bool,
+    },
+    /// An external redirect.
+    Redirect {
+        /// 300 to 399.
+        status: u16,
+        /// The value of `Location`, escaped unless `[NE]`, query included. If it starts with a slash it is a path, and
+        /// the caller **must** put its own `scheme://host[:port]` in front: a path may start with `//`, which on its
+        /// own would name another host. It holds no control character.
+        location: Vec<u8>,
+    },
+    /// `[F]`, `[G]` or `[R=nnn]` with a status that is no redirect.
+    Status(u16),
+    /// `[PT]`: ProxyPass, Alias and Redirect come next and see this path. It starts with a slash.
+    PassThrough {
+        /// The new path, decoded.
+        path: Vec<u8>,
+        /// The new query.
+        query: Option<Vec<u8>>,
+    },
+    /// A path without `[PT]`: httpd maps it to a file and asks neither ProxyPass nor Alias.
+    Rewritten {
+        /// The new path, decoded, with a leading slash.
+        path: Vec<u8>,
+        /// The new query.
+        query: Option<Vec<u8>>,
+    },
+    /// The result is not safe or not finite; answer with `status` and log `reason`.
+    Error {
+        /// 400, 403 or 500.
+        status: u16,
+        /// One phrase for the error log.
+        reason: &'static str,
+    },
+}

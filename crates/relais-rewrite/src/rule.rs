@@ -1,0 +1,307 @@
+//! `RewriteRule`: parsing, and the parsed form.
+
+use std::ops::Range;
+
+use relais_expr::{Escape, Regex, RegexFlags, Template};
+
+use crate::args;
+use crate::condition::Condition;
+use crate::error::RuleError;
+use crate::flags::{Flag, FlagKind, Settings};
+
+/// A parsed `RewriteRule` line, still without its conditions. All ranges count from the start of the argument text.
+#[derive(Clone, Debug)]
+pub struct RuleDraft {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// The substitution.
+    pub substitution: Substitution,
+    /// What stands behind the flags; httpd ignores it.
+    pub extra: Option<Range<usize>>,
+    pub(crate) settings: Settings,
+    pub(crate) query: QueryFlags,
+}
+
+/// The pattern of a rule.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// Where it stands, with its `!`.
+    pub range: Range<usize>,
+    /// The rule applies where the pattern does not match; `$N` are empty then.
+    pub negated: bool,
+    /// The compiled pattern without its `!`.
+    pub regex: Regex,
+}
+
+/// The substitution of a rule.
+#[derive(Clone, Debug)]
+pub struct Substitution {
+    /// Where it stands, as written.
+    pub range: Range<usize>,
+    /// Its parts. A question mark at the very end is not among them unless there is `QSA`.
+    pub template: Template,
+    /// It is `-`: nothing is substituted.
+    pub is_dash: bool,
+    /// It starts with `//` as written.
+    pub(crate) starts_with_slashes: bool,
+}
+
+/// How the query of a rule's result comes about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueryFlags {
+    pub(crate) append: bool,
+    pub(crate) discard: bool,
+    /// Split at the last question mark instead of the first.
+    pub(crate) last: bool,
+    /// Drop the query and do not look for a question mark at all.
+    pub(crate) none: bool,
+}
+
+/// A rule with the conditions that were written in front of it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The `RewriteRule` line.
+    pub draft: RuleDraft,
+    /// The `RewriteCond` lines, in order.
+    pub conditions: Vec<Condition>,
+}
+
+/// The rules of one server or virtual host, in order.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+impl RuleDraft {
+    /// The flags as written, in order.
+    #[must_use]
+    pub fn flags(&self) -> &[Flag] {
+        &self.settings.written
+    }
+
+    /// Whether the flag is set.
+    #[must_use]
+    pub fn has(&self, kind: FlagKind) -> bool {
+        self.settings.has(kind)
+    }
+
+    /// The status of `R`, `F` or `G` if the request ends with it instead of a redirect.
+    #[must_use]
+    pub fn response_status(&self) -> Option<u16> {
+        self.settings.responds.then_some(self.settings.status)
+    }
+
+    /// Takes the conditions written since the previous rule.
+    #[must_use]
+    pub fn with_conditions(self, conditions: Vec<Condition>) -> Rule {
+        Rule {
+            draft: self,
+            conditions,
+        }
+    }
+
+    pub(crate) fn escape(&self) -> Option<&Escape> {
+        self.settings.escape.as_ref()
+    }
+
+    /// Whether a match leaves the URI alone.
+    pub(crate) fn keeps_uri(&self) -> bool {
+        self.substitution.is_dash || self.settings.responds
+    }
+}
+
+/// Parses the argument text of a `RewriteRule` line.
+///
+/// # Errors
+///
+/// [`RuleError`] with the bytes to blame, for a wrong line and for flags and maps that are not supported yet.
+pub fn parse_rule(text: &[u8]) -> Result<RuleDraft, RuleError> {
+    let args = args::split(text, "a pattern and a substitution")?;
+    let settings = match args.flags {
+        Some(list) => Settings::parse(text, list)?,
+        None => Settings::none(),
+    };
+    let pattern = pattern(text, args.first, settings.has(FlagKind::NoCase))?;
+    let written = text.get(args.second.clone()).unwrap_or_default();
+    let (kept, query) = query_flags(written, &settings);
+    let template =
+        Template::parse(kept, args.second.start).map_err(|error| RuleError::map(&error))?;
+    let substitution = Substitution {
+        range: args.second,
+        template,
+        is_dash: written == b"-",
+        starts_with_slashes: written.starts_with(b"//"),
+    };
+    Ok(RuleDraft {
+        pattern,
+        substitution,
+        extra: args.extra,
+        settings,
+        query,
+    })
+}
+
+fn pattern(text: &[u8], range: Range<usize>, caseless: bool) -> Result<Pattern, RuleError> {
+    let negated = text.get(range.start) == Some(&b'!') && !range.is_empty();
+    let bare = range.start + usize::from(negated)..range.end;
+    let source = text.get(bare.clone()).unwrap_or_default();
+    let regex = Regex::new(source, RegexFlags::caseless(caseless))
+        .map_err(|error| RuleError::regex(&error, &bare))?;
+    Ok(Pattern {
+        range,
+        negated,
+        regex,
+    })
+}
+
+/// A question mark at the very end means "no query" and is cut off; with `QSA` it stays, to be split off at.
+fn query_flags<'a>(written: &'a [u8], settings: &Settings) -> (&'a [u8], QueryFlags) {
+    let mut query = QueryFlags {
+        append: settings.has(FlagKind::QueryAppend),
+        discard: settings.has(FlagKind::QueryDiscard),
+        last: settings.has(FlagKind::QueryLast),
+        none: false,
+    };
+    match written.split_last() {
+        Some((b'?', _)) if query.append => query.last = true,
+        Some((b'?', kept)) => {
+            query.none = true;
+            return (kept, query);
+        }
+        _ => query.none = query.discard && !written.contains(&b'?'),
+    }
+    (written, query)
+}
+
+#[cfg(test)]
+mod tests {
+    use relais_expr::PieceKind;
+
+    use super::*;
+    use crate::error::RuleErrorKind;
+
+    #[test]
+    fn structure_for_lints() {
+        let rule = parse_rule(b" !^/a/(.*)$  \"ws://h:1/b$1\" [proxy,last] # note").unwrap();
+        assert_eq!(
+            (rule.pattern.range.clone(), rule.pattern.negated),
+            (1..11, true)
+        );
+        assert_eq!(rule.pattern.regex.source(), b"^/a/(.*)$");
+        assert_eq!(rule.substitution.range, 14..26);
+        let pieces = rule.substitution.template.pieces();
+        assert_eq!(pieces[0].kind, PieceKind::Literal(b"ws://h:1/b"[..].into()));
+        assert_eq!(
+            (pieces[1].kind.clone(), pieces[1].range.clone()),
+            (PieceKind::Rule(1), 24..26)
+        );
+        let flags: Vec<_> = rule
+            .flags()
+            .iter()
+            .map(|flag| (flag.kind, flag.range.clone()))
+            .collect();
+        assert_eq!(flags, [(FlagKind::Proxy, 29..34), (FlagKind::Last, 35..39)]);
+        assert_eq!(rule.extra, Some(41..47));
+    }
+
+    #[test]
+    fn what_becomes_of_the_query() {
+        let flags = |append, discard, last, none| QueryFlags {
+            append,
+            discard,
+            last,
+            none,
+        };
+        for (text, expected) in [
+            ("a /b", flags(false, false, false, false)),
+            ("a /b?", flags(false, false, false, true)),
+            ("a /b?x", flags(false, false, false, false)),
+            ("a /b? [QSA]", flags(true, false, true, false)),
+            ("a /b [QSD]", flags(false, true, false, true)),
+            ("a /b?x [QSD]", flags(false, true, false, false)),
+            ("a /b?x [QSL]", flags(false, false, true, false)),
+        ] {
+            assert_eq!(
+                parse_rule(text.as_bytes()).unwrap().query,
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_point_at_bytes() {
+        use RuleErrorKind::{Invalid, NotYet};
+        for (text, kind, range, message) in [
+            (
+                "",
+                Invalid,
+                0..0,
+                "bad argument line: a pattern and a substitution are needed",
+            ),
+            (
+                "^/a",
+                Invalid,
+                0..3,
+                "bad argument line: a pattern and a substitution are needed",
+            ),
+            (
+                "^/a b c",
+                Invalid,
+                6..7,
+                "bad flag delimiters: the third word must start with `[`",
+            ),
+            (
+                "^/a /b [L, R]",
+                Invalid,
+                7..10,
+                "bad flag delimiters: the third word must end with `]`",
+            ),
+            ("^/a /b [L,ZZ]", Invalid, 10..12, "unknown flag 'ZZ'"),
+            (
+                "^/a /b [R=999]",
+                Invalid,
+                10..13,
+                "invalid HTTP response code '999' for flag 'R'",
+            ),
+            (
+                "^/(a$ /b",
+                Invalid,
+                4..5,
+                "cannot compile regular expression: missing closing parenthesis",
+            ),
+            (
+                "!*a /b",
+                Invalid,
+                1..2,
+                "cannot compile regular expression: quantifier does not follow a repeatable item",
+            ),
+            (
+                "^/a /b [L,CO=n:v:d]",
+                NotYet,
+                10..18,
+                "the flag `CO` is not supported yet",
+            ),
+            (
+                "^/a /b [discardpath]",
+                NotYet,
+                8..19,
+                "the flag `DPI` is not supported yet",
+            ),
+            (
+                "^/a /b/${m:$1|x} [L]",
+                NotYet,
+                7..16,
+                "rewrite maps are not supported yet, so `m` cannot be looked up",
+            ),
+        ] {
+            let error = parse_rule(text.as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.kind, error.range, error.message.as_str()),
+                (kind, range, message),
+                "{text}"
+            );
+        }
+    }
+}
