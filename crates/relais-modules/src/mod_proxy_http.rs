@@ -108,11 +108,10 @@ fn origin(
     Ok((spec, upgrade))
 }
 
-/// The client's `Upgrade`. One in HTTP/1.0 means nothing (RFC 9110 §7.8).
+/// The client's `Upgrade`. One in HTTP/1.0 is handed on too, so that the front
+/// can refuse it: a client that asks for a WebSocket in a version that has none
+/// is better told than answered with something else.
 fn asked_upgrade(exchange: &Exchange<'_>) -> Option<Vec<u8>> {
-    if exchange.head.version() < Version::Http11 {
-        return None;
-    }
     let values: Vec<&[u8]> = exchange.head.fields.get_all("Upgrade").collect();
     (!values.is_empty()).then(|| values.join(&b", "[..]))
 }

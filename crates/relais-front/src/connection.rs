@@ -1,0 +1,191 @@
+//! A client's connection: one request after the other, until somebody closes.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use relais_http1::{Limits, Parse, RequestError, RequestHead};
+use relais_policy::{Connection, HostSpec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::handshake;
+use crate::input::Input;
+use crate::time::until;
+use crate::turn::{self, Next};
+use crate::worker::Worker;
+
+/// How long a client may go on sending after an answer that ends its
+/// connection, so that the answer is not lost to a reset (httpd's
+/// `MAX_SECS_TO_LINGER`).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes that are thrown away in that time at the most.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// One client's connection between two requests.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) input: Input,
+    pub(crate) facts: Connection,
+}
+
+/// A request head as it came, or why none did.
+pub(crate) enum Arrival {
+    /// A whole head of this many bytes.
+    Head(usize),
+    /// The client closed, reset or said nothing for too long.
+    Gone,
+    /// The head did not arrive in time.
+    TimedOut,
+    /// The head is refused.
+    Bad(RequestError),
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    // Small answers must not wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let facts = Connection {
+        peer: plain(peer),
+        local: plain(local),
+        secure: false,
+        requests: 0,
+    };
+    let mut client = Client {
+        stream,
+        input: Input::default(),
+        facts,
+    };
+    loop {
+        if !client.wait(&worker).await {
+            return;
+        }
+        // Boxed, so that an idle connection does not hold the room that a
+        // request needs.
+        match Box::pin(turn::serve(&worker, &mut client)).await {
+            Next::Request => client.facts.requests += 1,
+            Next::Close => return client.linger().await,
+            Next::Drop => return,
+            Next::Tunnel(plan) => return handshake::hand_off(&worker, client, *plan),
+        }
+    }
+}
+
+/// An IPv4 address as such, also where it came through an IPv6 listener.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl Client {
+    /// Waits for the first byte of a request without holding a buffer; false
+    /// when there will be none.
+    async fn wait(&mut self, worker: &Worker) -> bool {
+        if !self.input.is_empty() {
+            return true;
+        }
+        self.input.park(&worker.buffers);
+        if worker.draining() && self.facts.requests > 0 {
+            return false;
+        }
+        let limit = {
+            let (generation, _) = worker.generation();
+            let spec = first_spec(&generation.site, self.facts.local);
+            if self.facts.requests > 0 {
+                spec.keep_alive.timeout
+            } else {
+                first_byte_limit(spec)
+            }
+        };
+        tokio::select! {
+            biased;
+            ready = timeout(limit, self.stream.readable()) => matches!(ready, Ok(Ok(()))),
+            () = worker.changed.notified(), if self.facts.requests > 0 => false,
+        }
+    }
+
+    /// Reads a request head into `head`.
+    pub(crate) async fn read_head(
+        &mut self,
+        worker: &Worker,
+        spec: &HostSpec,
+        head: &mut RequestHead,
+    ) -> Arrival {
+        let limits = Limits {
+            line: spec.limits.line,
+            field: spec.limits.field,
+            fields: spec.limits.fields,
+        };
+        let begun = Instant::now();
+        let mut received = self.input.bytes().len();
+        loop {
+            if received > 0 {
+                match head.parse_into(self.input.bytes(), &limits) {
+                    Ok(Parse::Complete { consumed }) => return Arrival::Head(consumed),
+                    Ok(Parse::Partial) => {}
+                    Err(error) => return Arrival::Bad(error),
+                }
+            }
+            let end = begun + head_limit(spec, received);
+            match until(end, self.input.fill(&mut self.stream, &worker.buffers)).await {
+                Ok(0) => return Arrival::Gone,
+                Ok(count) => received += count,
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut && received > 0 => {
+                    return Arrival::TimedOut;
+                }
+                Err(_) => return Arrival::Gone,
+            }
+        }
+    }
+
+    /// Ends the connection so that what was sent arrives: FIN first, then what
+    /// the client still sends is thrown away for a while.
+    async fn linger(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut scratch = Vec::with_capacity(4096);
+        let mut thrown = 0;
+        let end = Instant::now() + LINGER;
+        while thrown < LINGER_BYTES {
+            scratch.clear();
+            match until(end, self.stream.read_buf(&mut scratch)).await {
+                Ok(count) if count > 0 => thrown += count,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The settings that hold before a request has named its host.
+pub(crate) fn first_spec(site: &relais_policy::Site, local: SocketAddr) -> &HostSpec {
+    &site
+        .candidates(local)
+        .next()
+        .unwrap_or_else(|| site.main())
+        .spec
+}
+
+fn first_byte_limit(spec: &HostSpec) -> Duration {
+    let header = spec.header_timeout.and_then(|stage| stage.after(0));
+    header.map_or(spec.timeout, |limit| limit.min(spec.timeout))
+}
+
+/// How long a head may take in all. httpd's `Timeout` is per read, which lets
+/// a dripping client stay for hours; without mod_reqtimeout relais takes it
+/// for the whole head.
+fn head_limit(spec: &HostSpec, received: usize) -> Duration {
+    let stage = spec
+        .header_timeout
+        .and_then(|stage| stage.after(received as u64));
+    stage.unwrap_or(spec.timeout)
+}
+
+/// The moment of a request's arrival by both clocks.
+pub(crate) fn arrival() -> (SystemTime, Instant) {
+    (SystemTime::now(), Instant::now())
+}

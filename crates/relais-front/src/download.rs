@@ -1,0 +1,397 @@
+//! The response on its way from the origin to the client.
+
+use std::fmt;
+use std::io;
+
+use relais_http1::{
+    BodyDecoder, BodyEncoder, Parse, ResponseBody, ResponseError, ResponseHead, ResponseLimits,
+    Step, Version, strip_hop_by_hop, write_field, write_status_line,
+};
+use relais_policy::Forward;
+use relais_telemetry::httpdate;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::forward::{Shared, interim_allowed, is_timeout};
+use crate::input::Input;
+use crate::time::within;
+use crate::turn::{Sent, Turn};
+use crate::upload::COPY_MAX;
+
+/// Interim responses that are taken before the final one; more can only be
+/// meant to keep the client waiting.
+const INTERIM_MAX: u32 = 100;
+
+/// How a response ended.
+pub(crate) enum Finished {
+    /// The origin has switched protocols.
+    Switching(ResponseHead),
+    /// The response has been sent whole.
+    Response {
+        /// Whether the origin's connection may carry another request.
+        reusable: bool,
+        /// Whether the client was told that its connection goes on.
+        keep_alive: bool,
+    },
+}
+
+/// Why there is no whole response.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The origin's connection broke before a byte of an answer.
+    Silent(io::Error),
+    /// It ended in the middle of a head.
+    CutHead,
+    /// Nothing came in time.
+    TimedOut,
+    /// What came is no HTTP/1 response that may be passed on.
+    Malformed(ResponseError),
+    /// Too many interim responses.
+    Interim,
+    /// The body broke off; the client has a part of it.
+    CutBody(String),
+    /// The client does not take the response.
+    Client,
+}
+
+impl Trouble {
+    /// What the client is answered if nothing has been sent yet; `None` where
+    /// nobody listens.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Client => None,
+            Self::TimedOut => Some(504),
+            _ => Some(502),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(error) => write!(
+                f,
+                "AH01102: error reading status line from remote server: {error}"
+            ),
+            Self::CutHead => {
+                f.write_str("AH01102: the origin closed in the middle of a response head")
+            }
+            Self::TimedOut => f.write_str("AH01102: the origin did not answer in time"),
+            Self::Malformed(error) => write!(f, "AH01106: malformed response: {error}"),
+            Self::Interim => f.write_str("the origin sends interim responses without end"),
+            Self::CutBody(why) => write!(f, "AH01110: error reading response: {why}"),
+            Self::Client => f.write_str("the client closed the connection"),
+        }
+    }
+}
+
+/// One response.
+pub(crate) struct Download<'t, 'e> {
+    pub(crate) turn: &'t Turn<'e>,
+    pub(crate) shared: &'t Shared,
+    pub(crate) forward: &'t Forward,
+    pub(crate) sent: &'t mut Sent,
+}
+
+impl Download<'_, '_> {
+    /// Reads heads up to the final one, then relays the body.
+    pub(crate) async fn run(
+        mut self,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<Finished, Trouble> {
+        let mut head = ResponseHead::new();
+        for _ in 0..INTERIM_MAX {
+            self.read_head(from, input, &mut head).await?;
+            match head.status() {
+                101 => return Ok(Finished::Switching(head)),
+                status @ 100..=199 => {
+                    if interim_allowed(self.turn, status) {
+                        self.relay_interim(&mut head, to).await?;
+                    }
+                    head.clear();
+                }
+                _ => return self.relay_final(head, from, input, to).await,
+            }
+        }
+        Err(Trouble::Interim)
+    }
+
+    async fn read_head(
+        &self,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+        head: &mut ResponseHead,
+    ) -> Result<(), Trouble> {
+        let limits = ResponseLimits::default();
+        loop {
+            if !input.is_empty()
+                && let Parse::Complete { consumed } = head
+                    .parse_into(input.bytes(), &limits)
+                    .map_err(Trouble::Malformed)?
+            {
+                input.consume(consumed);
+                return Ok(());
+            }
+            match within(
+                self.forward.worker.timeout,
+                input.fill(from, &self.turn.worker.buffers),
+            )
+            .await
+            {
+                Ok(0) if input.is_empty() => {
+                    return Err(Trouble::Silent(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(0) => return Err(Trouble::CutHead),
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => return Err(Trouble::TimedOut),
+                Err(error) if input.is_empty() => return Err(Trouble::Silent(error)),
+                Err(_) => return Err(Trouble::CutHead),
+            }
+        }
+    }
+
+    async fn relay_interim(
+        &mut self,
+        head: &mut ResponseHead,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<(), Trouble> {
+        strip_hop_by_hop(&mut head.fields);
+        let mut out = Vec::with_capacity(128);
+        status_line(head, &mut out)?;
+        for (name, value) in &head.fields {
+            write_field(&mut out, name, value);
+        }
+        out.extend_from_slice(b"\r\n");
+        self.write(&out, to).await
+    }
+
+    async fn relay_final(
+        mut self,
+        mut head: ResponseHead,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<Finished, Trouble> {
+        let method = self.turn.exchange.head.method();
+        let framing = head.framing(method).map_err(Trouble::Malformed)?;
+        let body = self.client_framing(framing.body);
+        let keep_alive = self.turn.may_keep_alive(head.status())
+            && body != ResponseBody::UntilClose
+            && self.shared.upload_done.get();
+        for phase in self.turn.exchange.site.phases.response {
+            phase(&self.turn.exchange, &mut head);
+        }
+        let mut out = Vec::with_capacity(1024);
+        self.compose(&mut head, body, keep_alive, &mut out)?;
+        self.sent.status = head.status();
+        self.sent.fields = head.fields;
+        self.shared.started.set(true);
+        self.relay_body(framing.body, body, out, from, input, to)
+            .await?;
+        Ok(Finished::Response {
+            reusable: framing.reusable,
+            keep_alive,
+        })
+    }
+
+    /// The framing towards the client: a length stays a length; anything else
+    /// is chunked, or ends with the connection for HTTP/1.0.
+    fn client_framing(&self, origin: ResponseBody) -> ResponseBody {
+        match origin {
+            ResponseBody::None | ResponseBody::Length(_) => origin,
+            _ if self.turn.exchange.head.version() == Version::Http10 => ResponseBody::UntilClose,
+            _ => ResponseBody::Chunked,
+        }
+    }
+
+    /// Writes the final head: `Date` and `Server` first, the origin's if it
+    /// sent them, then its fields in order, then what frames the message.
+    fn compose(
+        &self,
+        head: &mut ResponseHead,
+        body: ResponseBody,
+        keep: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Trouble> {
+        let upgrade = (head.status() == 426)
+            .then(|| head.fields.get("Upgrade").map(<[u8]>::to_vec))
+            .flatten();
+        let transfer_coded = head.fields.contains("Transfer-Encoding");
+        strip_hop_by_hop(&mut head.fields);
+        head.fields.remove("Proxy-Authenticate");
+        status_line(head, out)?;
+        let now;
+        let date = match head.fields.get("Date") {
+            Some(date) => date,
+            None => {
+                now = httpdate::date_header(self.turn.exchange.now);
+                &now
+            }
+        };
+        write_field(out, b"Date", date);
+        let server = head
+            .fields
+            .get("Server")
+            .unwrap_or_else(|| self.turn.spec().server_tokens.as_bytes());
+        write_field(out, b"Server", server);
+        let mut framed = false;
+        for (name, value) in &head.fields {
+            if name.eq_ignore_ascii_case(b"Date") || name.eq_ignore_ascii_case(b"Server") {
+                continue;
+            }
+            if name.eq_ignore_ascii_case(b"Content-Length") {
+                if !framed && !transfer_coded && self.keeps_length(head.status(), body, value) {
+                    write_field(out, name, value);
+                }
+                framed = true;
+                continue;
+            }
+            if !name.eq_ignore_ascii_case(b"Transfer-Encoding") {
+                write_field(out, name, value);
+            }
+        }
+        match upgrade {
+            // RFC 9110 §15.5.22: a 426 has to name the protocol.
+            Some(protocol) if keep => {
+                out.extend_from_slice(b"Connection: Upgrade\r\n");
+                write_field(out, b"Upgrade", &protocol);
+            }
+            Some(protocol) => {
+                out.extend_from_slice(b"Connection: Upgrade, close\r\n");
+                write_field(out, b"Upgrade", &protocol);
+            }
+            None => self.turn.write_connection(keep, out),
+        }
+        if body == ResponseBody::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Whether the origin's Content-Length goes on: with a body of that
+    /// length, and to HEAD unless it is 0, which httpd takes for a guess.
+    fn keeps_length(&self, status: u16, body: ResponseBody, value: &[u8]) -> bool {
+        match body {
+            ResponseBody::Length(_) => true,
+            ResponseBody::None => {
+                self.turn.exchange.head.method() == b"HEAD"
+                    && value != b"0"
+                    && !matches!(status, 204 | 304)
+            }
+            _ => false,
+        }
+    }
+
+    async fn relay_body(
+        &mut self,
+        origin: ResponseBody,
+        client: ResponseBody,
+        mut out: Vec<u8>,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<(), Trouble> {
+        let mut decoder = BodyDecoder::new(origin);
+        let mut encoder = BodyEncoder::new(client);
+        loop {
+            let step = decoder
+                .step(input.bytes())
+                .map_err(|error| Trouble::CutBody(error.reason().to_owned()))?;
+            match step {
+                Step::Data { bytes, consumed } => {
+                    self.send(&mut encoder, bytes, &mut out, to).await?;
+                    input.consume(consumed);
+                }
+                Step::NeedMore { consumed } => {
+                    input.consume(consumed);
+                    self.flush(&mut out, to).await?;
+                    if !self.fill(&decoder, from, input).await? {
+                        break;
+                    }
+                }
+                Step::End { consumed } => {
+                    input.consume(consumed);
+                    break;
+                }
+            }
+        }
+        let cut = |_| Trouble::CutBody("less content than announced".to_owned());
+        encoder
+            .end(Some(&decoder.trailers), &mut out)
+            .map_err(cut)?;
+        self.flush(&mut out, to).await
+    }
+
+    /// Reads more of the body; false when the origin's end of the connection
+    /// is the body's proper end.
+    async fn fill(
+        &self,
+        decoder: &BodyDecoder,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+    ) -> Result<bool, Trouble> {
+        match within(
+            self.forward.worker.timeout,
+            input.fill(from, &self.turn.worker.buffers),
+        )
+        .await
+        {
+            Ok(0) => match decoder.finish_eof() {
+                Ok(()) => Ok(false),
+                Err(error) => Err(Trouble::CutBody(error.reason().to_owned())),
+            },
+            Ok(_) => Ok(true),
+            Err(error) => Err(Trouble::CutBody(error.to_string())),
+        }
+    }
+
+    async fn send(
+        &mut self,
+        encoder: &mut BodyEncoder,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<(), Trouble> {
+        let length = bytes.len() as u64;
+        let too_much = |_| Trouble::CutBody("more content than announced".to_owned());
+        encoder.begin(length, out).map_err(too_much)?;
+        self.sent.body += length;
+        if bytes.len() < COPY_MAX {
+            out.extend_from_slice(bytes);
+        } else {
+            self.flush(out, to).await?;
+            self.write(bytes, to).await?;
+        }
+        encoder.end_run(length, out);
+        if out.len() >= COPY_MAX {
+            self.flush(out, to).await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self, out: &mut Vec<u8>, to: &mut WriteHalf<'_>) -> Result<(), Trouble> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let result = self.write(out, to).await;
+        out.clear();
+        result
+    }
+
+    async fn write(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) -> Result<(), Trouble> {
+        self.sent.bytes += bytes.len() as u64;
+        within(self.turn.spec().timeout, to.write_all(bytes))
+            .await
+            .map_err(|_| Trouble::Client)
+    }
+}
+
+/// Writes the origin's status and reason phrase.
+pub(crate) fn status_line(head: &ResponseHead, out: &mut Vec<u8>) -> Result<(), Trouble> {
+    write_status_line(out, Version::Http11, head.status(), head.reason())
+        .map_err(|_| Trouble::Malformed(ResponseError::Reason))
+}

@@ -1,0 +1,319 @@
+//! A request's way to an origin and the response's way back.
+//!
+//! Both directions run at the same time in one task, so that an origin may
+//! answer before it has the whole body. Whoever ends first decides what the
+//! connections are good for afterwards.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use relais_http1::{BodyLength, Expect, Version};
+use relais_policy::{Forward, Respond, WorkerSpec};
+use relais_telemetry::Level;
+use relais_upstream::{ConnectError, Lease};
+use tokio::io::AsyncWriteExt;
+
+use crate::answer::{self, Body};
+use crate::connection::Client;
+use crate::download::{Download, Finished, Trouble};
+use crate::handshake::{self, Asked};
+use crate::input::Input;
+use crate::time::within;
+use crate::turn::{Next, Sent, Turn};
+use crate::upload::{Upload, UploadError};
+
+/// What the two directions tell each other.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The request's body has been sent whole.
+    pub(crate) upload_done: Cell<bool>,
+    /// Bytes of the final response have been sent.
+    pub(crate) started: Cell<bool>,
+}
+
+/// How one attempt at an origin ended.
+enum Attempt {
+    Finished(Finished),
+    Failed(Trouble),
+    /// The client is at fault.
+    Client(UploadError),
+}
+
+/// Forwards a request; `asked` holds what a valid upgrade asks for.
+pub(crate) async fn run(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    forward: &Forward,
+    asked: Option<Asked>,
+) -> Next {
+    turn.url.clone_from(&forward.url);
+    let worker = &forward.worker;
+    let mut lease = match turn.worker.pool.acquire(worker).await {
+        Ok(lease) => lease,
+        Err(error) => return unreachable(turn, client, worker, &error).await,
+    };
+    loop {
+        let mut input = Input::default();
+        let mut sent = Sent::default();
+        let shared = Shared::default();
+        shared.upload_done.set(matches!(
+            turn.exchange.meta.body,
+            BodyLength::None | BodyLength::Length(0)
+        ));
+        let reused = lease.reused;
+        let attempt = attempt(
+            turn, client, &mut lease, &mut input, forward, &shared, &mut sent,
+        )
+        .await;
+        match attempt {
+            Attempt::Failed(Trouble::Silent(_)) if reused && may_repeat(turn) => {
+                lease = match turn.worker.pool.connect(worker).await {
+                    Ok(lease) => lease,
+                    Err(error) => return unreachable(turn, client, worker, &error).await,
+                };
+            }
+            Attempt::Finished(finished) => {
+                let exchange = Ended {
+                    lease,
+                    input,
+                    sent,
+                    shared,
+                };
+                return conclude(turn, client, forward, asked, finished, exchange).await;
+            }
+            Attempt::Failed(trouble) => {
+                return failed(turn, client, worker, trouble, sent, &shared).await;
+            }
+            Attempt::Client(error) => {
+                return client_failed(turn, client, error, sent, &shared).await;
+            }
+        }
+    }
+}
+
+/// What is left of an exchange whose response has ended.
+struct Ended {
+    lease: Lease,
+    input: Input,
+    sent: Sent,
+    shared: Shared,
+}
+
+/// Whether a request may be sent a second time after a reused connection was
+/// found closed before any byte of an answer: only one that changes nothing
+/// (RFC 9110 §9.2.2) and has no body, since the origin may have acted on it.
+fn may_repeat(turn: &Turn<'_>) -> bool {
+    turn.exchange.meta.body == BodyLength::None
+        && matches!(
+            turn.exchange.head.method(),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        )
+}
+
+async fn attempt(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    lease: &mut Lease,
+    input: &mut Input,
+    forward: &Forward,
+    shared: &Shared,
+    sent: &mut Sent,
+) -> Attempt {
+    let (mut client_read, mut client_write) = client.stream.split();
+    let (mut origin_read, mut origin_write) = lease.stream.split();
+    let limit = forward.worker.timeout;
+    if let Err(error) = within(limit, origin_write.write_all(&forward.head)).await {
+        return Attempt::Failed(Trouble::Silent(error));
+    }
+    let received = Cell::new(0);
+    let outcome = {
+        let turn = &*turn;
+        let download = Download {
+            turn,
+            shared,
+            forward,
+            sent,
+        };
+        let download = download.run(&mut origin_read, input, &mut client_write);
+        if shared.upload_done.get() {
+            finish(download.await)
+        } else {
+            let upload = Upload {
+                turn,
+                shared,
+                worker: &forward.worker,
+                received: &received,
+            };
+            let upload = upload.run(&mut client_read, &mut client.input, &mut origin_write);
+            both(pin!(upload), pin!(download)).await
+        }
+    };
+    turn.received += received.get();
+    outcome
+}
+
+fn finish(result: Result<Finished, Trouble>) -> Attempt {
+    match result {
+        Ok(finished) => Attempt::Finished(finished),
+        Err(trouble) => Attempt::Failed(trouble),
+    }
+}
+
+/// Runs both directions until the response has ended or the client failed. An
+/// origin that takes no more of the body may still have an answer to give.
+async fn both(
+    mut upload: Pin<&mut impl Future<Output = Result<(), UploadError>>>,
+    mut download: Pin<&mut impl Future<Output = Result<Finished, Trouble>>>,
+) -> Attempt {
+    let mut uploading = true;
+    poll_fn(|context: &mut Context<'_>| {
+        if uploading && let Poll::Ready(result) = upload.as_mut().poll(context) {
+            uploading = false;
+            match result {
+                Ok(()) | Err(UploadError::Origin(_)) => {}
+                Err(error) => return Poll::Ready(Attempt::Client(error)),
+            }
+        }
+        download.as_mut().poll(context).map(finish)
+    })
+    .await
+}
+
+async fn conclude(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    forward: &Forward,
+    asked: Option<Asked>,
+    finished: Finished,
+    ended: Ended,
+) -> Next {
+    let Ended {
+        lease,
+        input,
+        sent,
+        shared,
+    } = ended;
+    match finished {
+        Finished::Switching(head) => match handshake::accept(forward, asked, &head) {
+            Ok(websocket) => handshake::plan(turn, forward, &head, websocket, lease, input),
+            Err(message) => {
+                turn.log("proxy_http", Level::Error, &message);
+                answer::own(turn, client, &gateway(502), Body::Done).await
+            }
+        },
+        Finished::Response {
+            reusable,
+            keep_alive,
+        } => {
+            let whole = shared.upload_done.get();
+            if reusable && whole && input.is_empty() {
+                turn.worker.pool.release(&forward.worker, lease);
+            }
+            let next = if keep_alive && whole {
+                Next::Request
+            } else {
+                Next::Close
+            };
+            turn.finish(&sent, &next);
+            next
+        }
+    }
+}
+
+/// httpd names the statuses that mod_proxy makes in its own way.
+fn gateway(status: u16) -> Respond {
+    match status {
+        500 => Respond {
+            reason: Some("Proxy Error"),
+            detail: Some("DNS lookup failure"),
+            ..Respond::status(status)
+        },
+        502 => Respond {
+            reason: Some("Proxy Error"),
+            detail: Some("Error reading from remote server"),
+            ..Respond::status(status)
+        },
+        _ => Respond::status(status),
+    }
+}
+
+async fn unreachable(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    worker: &WorkerSpec,
+    error: &ConnectError,
+) -> Next {
+    turn.log(
+        "proxy",
+        Level::Error,
+        &format!(
+            "AH01114: failed to make connection to backend {}: {error}",
+            worker.name
+        ),
+    );
+    answer::own(turn, client, &gateway(error.status()), Body::Unread).await
+}
+
+async fn failed(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    worker: &WorkerSpec,
+    trouble: Trouble,
+    sent: Sent,
+    shared: &Shared,
+) -> Next {
+    let Some(status) = trouble.status() else {
+        turn.finish(&sent, &Next::Drop);
+        return Next::Drop;
+    };
+    let path = turn.exchange.path.escape_ascii().to_string();
+    turn.log(
+        "proxy_http",
+        Level::Error,
+        &format!("{trouble}: {} returned by {path}", worker.name),
+    );
+    if shared.started.get() {
+        turn.finish(&sent, &Next::Drop);
+        return Next::Drop;
+    }
+    let body = if shared.upload_done.get() {
+        Body::Done
+    } else {
+        Body::Lost
+    };
+    answer::own(turn, client, &gateway(status), body).await
+}
+
+async fn client_failed(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    error: UploadError,
+    sent: Sent,
+    shared: &Shared,
+) -> Next {
+    turn.log("core", Level::Info, &format!("request body: {error}"));
+    match error.status() {
+        Some(status) if !shared.started.get() => {
+            answer::own(turn, client, &Respond::status(status), Body::Lost).await
+        }
+        _ => {
+            turn.finish(&sent, &Next::Drop);
+            Next::Drop
+        }
+    }
+}
+
+/// Whether an interim response may go to the client: HTTP/1.0 has none, and
+/// `100 Continue` goes only to a client that waits for it.
+pub(crate) fn interim_allowed(turn: &Turn<'_>, status: u16) -> bool {
+    turn.exchange.head.version() == Version::Http11
+        && (status != 100 || turn.exchange.meta.expect == Expect::Continue)
+}
+
+/// The kinds of failure that mean the other end has gone.
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}

@@ -1,0 +1,50 @@
+//! One loaded configuration with the logs it writes to.
+
+use std::sync::Arc;
+
+use relais_policy::{HostSpec, Site};
+use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
+
+/// A configuration in force, shared by all worker threads and swapped on
+/// reload. A request keeps the one it began with.
+pub struct Generation {
+    /// The configuration.
+    pub site: Site,
+    /// One entry per host of the site, in the same order.
+    pub logs: Vec<HostLogs>,
+}
+
+/// The open logs of one host.
+pub struct HostLogs {
+    /// Access logs, in file order.
+    pub access: Vec<HostAccessLog>,
+    /// The error log.
+    pub error: Arc<ErrorLog>,
+}
+
+/// One access log of a host.
+pub struct HostAccessLog {
+    /// Where lines go.
+    pub log: Arc<AccessLog>,
+    /// What they look like.
+    pub format: Arc<LogFormat>,
+    /// `env=`: the variable, and whether it has to be set.
+    pub condition: Option<(String, bool)>,
+}
+
+impl Generation {
+    /// The logs of a host.
+    ///
+    /// # Panics
+    /// When `logs` has fewer entries than the site has hosts.
+    #[must_use]
+    pub fn logs_of(&self, index: usize) -> &HostLogs {
+        &self.logs[index]
+    }
+
+    /// The main server's settings.
+    #[must_use]
+    pub fn main(&self) -> &HostSpec {
+        &self.site.main().spec
+    }
+}

@@ -1,0 +1,209 @@
+//! Upgrades: what is asked for, what was answered, and the hand-off.
+//!
+//! A connection becomes a tunnel only when the request was a valid upgrade,
+//! was forwarded as such, and the origin's own 101 names that protocol. Until
+//! then what the client sends behind its request stays here, unread by the
+//! origin.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
+use relais_policy::{Forward, Respond};
+use relais_telemetry::Level;
+use relais_tunnel::{Handoff, TunnelLimits};
+use relais_upstream::Lease;
+use relais_websocket::Key;
+use tokio::net::TcpStream;
+
+use crate::connection::Client;
+use crate::download::status_line;
+use crate::input::Input;
+use crate::record::{self, TunnelRecord};
+use crate::turn::{Next, Sent, Turn};
+use crate::worker::Worker;
+
+/// How often a full engine queue is tried again before the tunnel is given up.
+const SUBMIT_TRIES: u32 = 100;
+
+/// Pause between two tries.
+const SUBMIT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A valid upgrade request: the key that the answer must prove to have seen,
+/// if a WebSocket is among what it asks for.
+pub(crate) struct Asked(Option<Key>);
+
+/// A tunnel that is to be handed to an engine.
+pub(crate) struct Plan {
+    origin: TcpStream,
+    to_client: Vec<u8>,
+    to_client_head: usize,
+    websocket: bool,
+    limits: TunnelLimits,
+    record: TunnelRecord,
+}
+
+/// Checks an upgrade request by RFC 6455 §4.2.1 before anything is sent to the
+/// origin. httpd tunnels invalid ones; relais answers 400, or 426 to a foreign
+/// version.
+///
+/// # Errors
+/// The answer to give instead.
+pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond> {
+    let list = forward.upgrade.as_deref().unwrap_or_default();
+    if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
+        return Ok(Asked(None));
+    }
+    let head = turn.exchange.head;
+    let has_body = !matches!(
+        turn.exchange.meta.body,
+        BodyLength::None | BodyLength::Length(0)
+    );
+    let is_11 = head.version() == Version::Http11;
+    match relais_websocket::check_request(head.method(), is_11, head.fields.iter(), has_body) {
+        Ok(key) => Ok(Asked(Some(key))),
+        Err(error) => {
+            let mut respond = Respond::logged(
+                error.status(),
+                format!("upgrade refused: {}", error.reason()),
+            );
+            if respond.status == 426 {
+                respond.fields.push(("Upgrade", b"websocket".to_vec()));
+                respond
+                    .fields
+                    .push(("Sec-WebSocket-Version", b"13".to_vec()));
+            }
+            Err(respond)
+        }
+    }
+}
+
+/// Judges a 101. The answer is whether the tunnel carries WebSocket frames.
+///
+/// # Errors
+/// What is wrong with it, for the error log.
+pub(crate) fn accept(
+    forward: &Forward,
+    asked: Option<Asked>,
+    head: &ResponseHead,
+) -> Result<bool, String> {
+    let answered = head.fields.get("Upgrade").unwrap_or(b"n/a");
+    let unexpected = |expected: &[u8]| {
+        let (answered, expected) = (answered.escape_ascii(), expected.escape_ascii());
+        format!("AH00898: Unexpected Upgrade: {answered} (expecting {expected})")
+    };
+    let (Some(asked), Some(list)) = (asked, &forward.upgrade) else {
+        return Err(unexpected(b"n/a"));
+    };
+    if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(answered)) {
+        return Err(unexpected(list));
+    }
+    match asked.0 {
+        Some(key) if answered.eq_ignore_ascii_case(b"websocket") => {
+            let checked = relais_websocket::check_response(head.fields.iter(), &key);
+            checked.map_err(|error| format!("the origin's 101 is refused: {error}"))?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The protocols of an `Upgrade` value.
+fn protocols(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Writes the 101 as httpd does (the origin's fields in order, then
+/// `Connection` and `Upgrade`) and gathers what the engine needs.
+pub(crate) fn plan(
+    turn: &Turn<'_>,
+    forward: &Forward,
+    head: &ResponseHead,
+    websocket: bool,
+    lease: Lease,
+    mut input: Input,
+) -> Next {
+    let mut fields = head.fields.clone();
+    let protocol = fields.get("Upgrade").unwrap_or_default().to_vec();
+    strip_hop_by_hop(&mut fields);
+    let mut to_client = Vec::with_capacity(512);
+    if let Err(trouble) = status_line(head, &mut to_client) {
+        turn.log("proxy_http", Level::Error, &trouble.to_string());
+        return Next::Drop;
+    }
+    for (name, value) in &fields {
+        write_field(&mut to_client, name, value);
+    }
+    to_client.extend_from_slice(b"Connection: Upgrade\r\n");
+    write_field(&mut to_client, b"Upgrade", &protocol);
+    to_client.extend_from_slice(b"\r\n");
+    let to_client_head = to_client.len();
+    to_client.extend_from_slice(&input.take());
+    let sent = Sent {
+        status: 101,
+        fields,
+        body: 0,
+        bytes: to_client_head as u64,
+    };
+    // Any byte in either direction resets it; the larger of both sides' limits
+    // counts, as in httpd.
+    let idle = turn.spec().timeout.max(forward.worker.timeout);
+    Next::Tunnel(Box::new(Plan {
+        origin: lease.stream,
+        to_client,
+        to_client_head,
+        websocket,
+        limits: TunnelLimits {
+            idle: Some(idle),
+            half_close: true,
+        },
+        record: record::prepare(turn, &sent),
+    }))
+}
+
+/// Hands both sockets to an engine; from here on no HTTP code touches them.
+pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
+    let to_origin = client.input.take();
+    let sockets = client
+        .stream
+        .into_std()
+        .and_then(|near| Ok((near, plan.origin.into_std()?)));
+    let (near, far) = match sockets {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            return worker.log(
+                Level::Error,
+                &format!("a tunnel's sockets cannot be handed over: {error}"),
+            );
+        }
+    };
+    let handoff = Handoff {
+        client: OwnedFd::from(near),
+        origin: OwnedFd::from(far),
+        to_origin,
+        to_client: plan.to_client,
+        to_client_head: plan.to_client_head,
+        websocket: plan.websocket,
+        limits: plan.limits,
+        label: Box::new(plan.record),
+    };
+    if let Err(handoff) = worker.engine.submit(handoff) {
+        tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
+    }
+}
+
+/// A full queue is emptied by the engine's next turn.
+async fn try_again(worker: Rc<Worker>, mut handoff: Handoff) {
+    for _ in 0..SUBMIT_TRIES {
+        tokio::time::sleep(SUBMIT_PAUSE).await;
+        match worker.engine.submit(handoff) {
+            Ok(()) => return,
+            Err(back) => handoff = back,
+        }
+    }
+    worker.log(
+        Level::Error,
+        "the tunnel engines take no more tunnels; one was closed",
+    );
+}

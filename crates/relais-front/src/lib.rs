@@ -1,0 +1,26 @@
+//! Listeners and client connections; carries out decisions.
+//!
+//! A [`WorkerHandle`] is one HTTP worker thread: a current-thread runtime with
+//! its own listeners (`SO_REUSEPORT`) and origin connections. A connection
+//! reads a request head, asks `relais-policy` for a decision and carries it
+//! out; an upgraded pair of sockets leaves for the tunnel engine.
+//!
+//! This crate makes no policy choice: which origin, which header, which status
+//! comes from the decision.
+
+mod answer;
+mod connection;
+mod download;
+mod forward;
+mod generation;
+mod handshake;
+mod input;
+pub mod listen;
+mod record;
+mod time;
+mod turn;
+mod upload;
+mod worker;
+
+pub use generation::{Generation, HostAccessLog, HostLogs};
+pub use worker::{Command, WorkerHandle};

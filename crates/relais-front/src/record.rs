@@ -1,0 +1,235 @@
+//! The access log's view of a request.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use relais_http1::Fields;
+use relais_telemetry::{AccessLog, ConnectionState, LineEnd, PendingLine, Record, TunnelFacts};
+use relais_tunnel::{Label, TunnelEnd};
+
+use crate::generation::HostAccessLog;
+use crate::turn::{Next, Sent, Turn};
+
+/// A request that is over, or a tunnel that begins.
+struct Line<'a> {
+    turn: &'a Turn<'a>,
+    sent: &'a Sent,
+    state: ConnectionState,
+    duration: Duration,
+}
+
+/// Writes a request's access log lines.
+pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
+    let logs = &turn.logs().access;
+    if logs.is_empty() {
+        return;
+    }
+    let state = match next {
+        Next::Request => ConnectionState::KeepAlive,
+        Next::Close | Next::Tunnel(_) => ConnectionState::Close,
+        Next::Drop => ConnectionState::Aborted,
+    };
+    let line = Line {
+        turn,
+        sent,
+        state,
+        duration: turn.begun.elapsed(),
+    };
+    let mut text = Vec::with_capacity(256);
+    for log in wanted(turn, logs) {
+        text.clear();
+        log.format.write(&line, &mut text);
+        log.log.write(&text);
+    }
+}
+
+/// Renders a tunnel's lines as far as they are known at its beginning.
+pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
+    let state = ConnectionState::Close;
+    let line = Line {
+        turn,
+        sent,
+        state,
+        duration: Duration::ZERO,
+    };
+    let lines = wanted(turn, &turn.logs().access)
+        .map(|log| (Arc::clone(&log.log), log.format.prepare(&line)))
+        .collect();
+    TunnelRecord {
+        lines,
+        begun: turn.exchange.now,
+        before: turn.begun.elapsed(),
+        received: turn.received,
+        sent: sent.bytes,
+    }
+}
+
+fn wanted<'a>(
+    turn: &'a Turn<'_>,
+    logs: &'a [HostAccessLog],
+) -> impl Iterator<Item = &'a HostAccessLog> {
+    logs.iter().filter(|log| match &log.condition {
+        None => true,
+        Some((name, set)) => turn.exchange.environment.get(name.as_bytes()).is_some() == *set,
+    })
+}
+
+/// What a tunnel keeps of its request: log lines with holes for its end.
+pub(crate) struct TunnelRecord {
+    lines: Box<[(Arc<AccessLog>, PendingLine)]>,
+    begun: SystemTime,
+    /// Time from the request's arrival to the hand-off.
+    before: Duration,
+    received: u64,
+    sent: u64,
+}
+
+impl Label for TunnelRecord {
+    fn ended(self: Box<Self>, end: &TunnelEnd) {
+        let duration = self.before + end.duration;
+        let facts = TunnelFacts {
+            end: end.reason.as_str(),
+            messages_in: end.messages_to_origin,
+            messages_out: end.messages_to_client,
+            close_code: end.close_code,
+            bytes_in: end.client_to_origin,
+            bytes_out: end.origin_to_client,
+        };
+        let end = LineEnd {
+            duration,
+            bytes_in: self.received + end.client_to_origin,
+            bytes_out: self.sent + end.origin_to_client,
+            tunnel: Some(facts),
+            end_time: self.begun.checked_add(duration).unwrap_or(self.begun),
+        };
+        let mut text = Vec::with_capacity(256);
+        for (log, line) in self.lines {
+            text.clear();
+            line.finish(&end, &mut text);
+            log.write(&text);
+        }
+    }
+}
+
+impl Record for Line<'_> {
+    fn client_addr(&self) -> IpAddr {
+        self.turn.connection().peer.ip()
+    }
+
+    fn client_port(&self) -> u16 {
+        self.turn.connection().peer.port()
+    }
+
+    fn peer_addr(&self) -> IpAddr {
+        self.turn.connection().peer.ip()
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.turn.connection().local
+    }
+
+    fn canonical_port(&self) -> u16 {
+        let default = if self.turn.connection().secure {
+            443
+        } else {
+            80
+        };
+        self.turn.spec().server_port.unwrap_or(default)
+    }
+
+    fn canonical_name(&self) -> &[u8] {
+        self.turn.spec().server_name.as_bytes()
+    }
+
+    fn server_name(&self) -> &[u8] {
+        if self.turn.spec().canonical_name {
+            return self.canonical_name();
+        }
+        let host = self
+            .turn
+            .exchange
+            .head
+            .host()
+            .and_then(relais_http1::split_host_port);
+        host.map_or_else(|| self.canonical_name(), |host| host.host)
+    }
+
+    fn request_line(&self) -> Option<&[u8]> {
+        Some(self.turn.exchange.head.line()).filter(|line| !line.is_empty())
+    }
+
+    fn method(&self) -> &[u8] {
+        self.turn.exchange.head.method()
+    }
+
+    fn path(&self) -> Option<&[u8]> {
+        Some(self.turn.exchange.path.as_slice()).filter(|path| !path.is_empty())
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.turn.exchange.query.as_deref()
+    }
+
+    fn protocol(&self) -> &[u8] {
+        self.turn.exchange.head.version().as_str().as_bytes()
+    }
+
+    fn status(&self) -> u16 {
+        self.sent.status
+    }
+
+    fn handler(&self) -> Option<&[u8]> {
+        (!self.turn.url.is_empty()).then_some(b"proxy-server")
+    }
+
+    fn filename(&self) -> Option<&[u8]> {
+        Some(self.turn.url.as_slice()).filter(|url| !url.is_empty())
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.sent.body
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.turn.received
+    }
+
+    fn bytes_out(&self) -> u64 {
+        self.sent.bytes
+    }
+
+    fn start(&self) -> SystemTime {
+        self.turn.exchange.now
+    }
+
+    fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    fn keepalive_number(&self) -> u32 {
+        self.turn.connection().requests
+    }
+
+    fn connection_state(&self) -> ConnectionState {
+        self.state
+    }
+
+    fn request_header(&self, name: &[u8], each: &mut dyn FnMut(&[u8])) {
+        each_value(&self.turn.exchange.head.fields, name, each);
+    }
+
+    fn response_header(&self, name: &[u8], each: &mut dyn FnMut(&[u8])) {
+        each_value(&self.sent.fields, name, each);
+    }
+
+    fn env(&self, name: &[u8]) -> Option<&[u8]> {
+        self.turn.exchange.environment.get(name)
+    }
+}
+
+fn each_value(fields: &Fields, name: &[u8], each: &mut dyn FnMut(&[u8])) {
+    for value in fields.get_all(name) {
+        each(value);
+    }
+}

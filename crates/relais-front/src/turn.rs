@@ -1,0 +1,253 @@
+//! One request's turn on a connection: read, decide, carry out, log.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use relais_http1::{
+    BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
+};
+use relais_policy::{Connection, Decision, Exchange, HostSpec, LogLine, Respond};
+use relais_telemetry::{Entry, Level};
+use tokio::time::Instant;
+
+use crate::answer::{self, Body};
+use crate::connection::{Arrival, Client, arrival, first_spec};
+use crate::forward;
+use crate::generation::{Generation, HostLogs};
+use crate::handshake::{self, Plan};
+use crate::record;
+use crate::worker::Worker;
+
+/// What happens to the connection next.
+pub(crate) enum Next {
+    /// It waits for another request.
+    Request,
+    /// It is closed so that what was sent arrives.
+    Close,
+    /// It is dropped: nobody is there, or what was sent must not look whole.
+    Drop,
+    /// It becomes a tunnel.
+    Tunnel(Box<Plan>),
+}
+
+/// What went to the client.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// The final status; 0 before there is one.
+    pub(crate) status: u16,
+    /// The final head's fields.
+    pub(crate) fields: Fields,
+    /// Bytes of content.
+    pub(crate) body: u64,
+    /// All bytes, heads and framing included.
+    pub(crate) bytes: u64,
+}
+
+/// One request with all that is known of it.
+pub(crate) struct Turn<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) generation: &'a Generation,
+    pub(crate) exchange: Exchange<'a>,
+    pub(crate) begun: Instant,
+    /// Bytes received so far, the head included.
+    pub(crate) received: u64,
+    /// The URL the request was proxied to.
+    pub(crate) url: Vec<u8>,
+}
+
+/// Serves the request whose first bytes have arrived.
+pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
+    let (generation, sets) = worker.generation();
+    let spec = first_spec(&generation.site, client.facts.local);
+    let mut head = RequestHead::new();
+    let (now, begun) = arrival();
+    let consumed = match client.read_head(worker, spec, &mut head).await {
+        Arrival::Head(consumed) => consumed,
+        Arrival::Gone => return Next::Drop,
+        Arrival::TimedOut => {
+            return refuse(
+                worker,
+                &generation,
+                client,
+                head,
+                (now, begun),
+                Respond::logged(408, "request head timed out"),
+            )
+            .await;
+        }
+        Arrival::Bad(error) => {
+            let respond = Respond::logged(error.status(), error.reason());
+            return refuse(worker, &generation, client, head, (now, begun), respond).await;
+        }
+    };
+    client.input.consume(consumed);
+    let meta = match head.check() {
+        Ok(meta) => meta,
+        Err(error) => {
+            let respond = Respond::logged(error.status(), error.reason());
+            return refuse(worker, &generation, client, head, (now, begun), respond).await;
+        }
+    };
+    let host = generation
+        .site
+        .host_for(client.facts.local, host_name(&head).as_deref());
+    let mut exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    let decision = match meta.expect {
+        Expect::Other => Decision::Respond(Respond::logged(
+            417,
+            "an expectation other than 100-continue",
+        )),
+        _ => exchange.decide(&sets),
+    };
+    let received = consumed as u64;
+    let turn = Turn {
+        worker,
+        generation: &generation,
+        exchange,
+        begun,
+        received,
+        url: Vec::new(),
+    };
+    carry_out(turn, client, decision).await
+}
+
+/// Answers a request that could not be read; the connection closes.
+async fn refuse(
+    worker: &Rc<Worker>,
+    generation: &Generation,
+    client: &mut Client,
+    head: RequestHead,
+    (now, begun): (SystemTime, Instant),
+    respond: Respond,
+) -> Next {
+    let meta = RequestMeta {
+        form: TargetForm::Origin,
+        body: BodyLength::None,
+        keep_alive: false,
+        connection_upgrade: false,
+        expect: Expect::None,
+    };
+    let host = generation.site.host_for(client.facts.local, None);
+    let exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    let received = client.input.bytes().len() as u64;
+    let mut turn = Turn {
+        worker,
+        generation,
+        exchange,
+        begun,
+        received,
+        url: Vec::new(),
+    };
+    answer::own(&mut turn, client, &respond, Body::Unread).await
+}
+
+/// The host that a request names: lower case, without port and trailing dot.
+fn host_name(head: &RequestHead) -> Option<Vec<u8>> {
+    let host = relais_http1::split_host_port(head.host()?)?.host;
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    Some(host.to_ascii_lowercase())
+}
+
+async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) -> Next {
+    turn.write_log_lines();
+    match decision {
+        Decision::Respond(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
+        Decision::Redirect { status, location } => {
+            let respond = Respond {
+                fields: vec![("Location", location)],
+                ..Respond::status(status)
+            };
+            answer::own(&mut turn, client, &respond, Body::Unread).await
+        }
+        Decision::Proxy(forward) => forward::run(&mut turn, client, &forward, None).await,
+        Decision::Tunnel(forward) => match handshake::check(&turn, &forward) {
+            Ok(asked) => forward::run(&mut turn, client, &forward, Some(asked)).await,
+            Err(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
+        },
+    }
+}
+
+impl Turn<'_> {
+    /// The host's settings.
+    pub(crate) fn spec(&self) -> &HostSpec {
+        &self.exchange.host.spec
+    }
+
+    /// The client's connection.
+    pub(crate) fn connection(&self) -> Connection {
+        self.exchange.connection
+    }
+
+    /// The host's logs.
+    pub(crate) fn logs(&self) -> &HostLogs {
+        self.generation.logs_of(self.exchange.host.index)
+    }
+
+    /// Whether the connection may carry another request after an answer with
+    /// this status. Some statuses close it, as in httpd: after them it is in
+    /// doubt where the next request begins.
+    pub(crate) fn may_keep_alive(&self, status: u16) -> bool {
+        let spec = self.spec().keep_alive;
+        let left = spec.requests_max == 0 || self.connection().requests < spec.requests_max;
+        // What follows a CONNECT was meant for a tunnel, not for relais.
+        let tunnelled = self.exchange.head.method() == b"CONNECT";
+        let closing = matches!(status, 400 | 408 | 411 | 413 | 414 | 500 | 501 | 503);
+        self.exchange.meta.keep_alive
+            && spec.on
+            && left
+            && !closing
+            && !tunnelled
+            && !self.worker.draining()
+    }
+
+    /// Writes the fields that speak of the connection, as httpd's
+    /// `ap_set_keepalive` does: a client that asked for keep-alive in words is
+    /// answered in words.
+    pub(crate) fn write_connection(&self, keep: bool, out: &mut Vec<u8>) {
+        if !keep {
+            out.extend_from_slice(b"Connection: close\r\n");
+            return;
+        }
+        let asked = connection_lists(&self.exchange.head.fields, b"keep-alive");
+        if !asked && self.exchange.head.version() == Version::Http11 {
+            return;
+        }
+        let spec = self.spec().keep_alive;
+        let mut line = format!("Keep-Alive: timeout={}", spec.timeout.as_secs());
+        if spec.requests_max > 0 {
+            line.push_str(&format!(
+                ", max={}",
+                spec.requests_max - self.connection().requests
+            ));
+        }
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b"\r\nConnection: Keep-Alive\r\n");
+    }
+
+    /// Adds a line to the host's error log.
+    pub(crate) fn log(&self, module: &'static str, level: Level, message: &str) {
+        if self.spec().levels.enabled(module, level) {
+            let entry = Entry {
+                client: Some(self.connection().peer),
+                ..Entry::new(level, module, message.as_bytes())
+            };
+            self.logs().error.log(&entry);
+        }
+    }
+
+    fn write_log_lines(&mut self) {
+        for LogLine {
+            module,
+            level,
+            message,
+        } in std::mem::take(&mut self.exchange.log)
+        {
+            self.log(module, level, &message);
+        }
+    }
+
+    /// Writes the access log lines of a request that is over.
+    pub(crate) fn finish(&self, sent: &Sent, next: &Next) {
+        record::write(self, sent, next);
+    }
+}

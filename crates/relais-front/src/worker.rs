@@ -1,0 +1,273 @@
+//! HTTP worker threads: one per core, each with its own runtime, listeners
+//! and origin connections, so that a request crosses no thread.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use relais_policy::{ListenerSpec, SectionSets};
+use relais_telemetry::{Entry, Level};
+use relais_tunnel::EngineHandle;
+use relais_upstream::Pool;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use crate::connection;
+use crate::generation::Generation;
+use crate::input::Buffers;
+
+/// How long accepting pauses when the process has no descriptors left: what is
+/// open goes on, and the loop does not spin.
+const NO_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often idle connections to origins are looked after.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Idle connections to origins older than this are closed.
+const ORIGIN_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// What the control thread tells a worker.
+pub enum Command {
+    /// Another configuration is in force from the next request on.
+    Reload {
+        /// The configuration.
+        generation: Arc<Generation>,
+        /// Listeners to open.
+        opened: Vec<(ListenerSpec, StdListener)>,
+        /// Listeners to close.
+        closed: Vec<ListenerSpec>,
+    },
+    /// No new connections; the requests that run are finished.
+    Drain,
+    /// Everything ends now.
+    Stop,
+}
+
+/// One worker thread as the control thread sees it.
+pub struct WorkerHandle {
+    commands: UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker thread.
+    ///
+    /// # Errors
+    /// When the system has no thread or no epoll instance left.
+    pub fn start(
+        index: usize,
+        generation: Arc<Generation>,
+        listeners: Vec<(ListenerSpec, StdListener)>,
+        engine: EngineHandle,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (commands, receiver) = unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let thread = std::thread::Builder::new()
+            .name(format!("http-{index}"))
+            .spawn(move || {
+                let worker = Rc::new(Worker::new(generation, engine, count));
+                LocalSet::new().block_on(&runtime, run(worker, listeners, receiver));
+            })?;
+        Ok(Self {
+            commands,
+            thread,
+            connections,
+        })
+    }
+
+    /// Tells the worker something. One that has ended hears nothing.
+    pub fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Open client connections, tunnels excepted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the thread's end.
+    pub fn join(self) {
+        // A worker that panicked has told so on the error log already.
+        let _ = self.thread.join();
+    }
+}
+
+/// One worker thread's state, shared by its connections.
+pub(crate) struct Worker {
+    generation: RefCell<Arc<Generation>>,
+    sets: RefCell<Rc<SectionSets>>,
+    pub(crate) pool: Pool,
+    pub(crate) buffers: Buffers,
+    pub(crate) engine: EngineHandle,
+    draining: Cell<bool>,
+    pub(crate) changed: Notify,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn new(
+        generation: Arc<Generation>,
+        engine: EngineHandle,
+        connections: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            generation: RefCell::new(generation),
+            sets: RefCell::default(),
+            pool: Pool::default(),
+            buffers: Buffers::default(),
+            engine,
+            draining: Cell::new(false),
+            changed: Notify::new(),
+            connections,
+        }
+    }
+
+    /// The configuration in force and its remembered section sets.
+    pub(crate) fn generation(&self) -> (Arc<Generation>, Rc<SectionSets>) {
+        (
+            Arc::clone(&self.generation.borrow()),
+            Rc::clone(&self.sets.borrow()),
+        )
+    }
+
+    /// Whether connections are to end after the request they are at.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Adds a line of the front's own to the main server's error log.
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        let generation = self.generation.borrow();
+        if generation.main().levels.enabled("core", level) {
+            generation
+                .logs_of(0)
+                .error
+                .log(&Entry::new(level, "core", message.as_bytes()));
+        }
+    }
+}
+
+/// Counts a connection while it lives.
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(worker: &Worker) -> Self {
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&worker.connections))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    listeners: Vec<(ListenerSpec, StdListener)>,
+    mut commands: UnboundedReceiver<Command>,
+) {
+    let mut accepting: Vec<(ListenerSpec, tokio::task::JoinHandle<()>)> = Vec::new();
+    open(&worker, listeners, &mut accepting);
+    let sweeper = Rc::clone(&worker);
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            sweeper.pool.sweep(ORIGIN_IDLE_MAX);
+        }
+    });
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Reload {
+                generation,
+                opened,
+                closed,
+            } => {
+                *worker.generation.borrow_mut() = generation;
+                *worker.sets.borrow_mut() = Rc::default();
+                accepting.retain(|(spec, task)| {
+                    let stays = !closed.contains(spec);
+                    if !stays {
+                        task.abort();
+                    }
+                    stays
+                });
+                open(&worker, opened, &mut accepting);
+            }
+            Command::Drain => {
+                worker.draining.set(true);
+                worker.changed.notify_waiters();
+                for (_, task) in accepting.drain(..) {
+                    task.abort();
+                }
+            }
+            Command::Stop => break,
+        }
+    }
+}
+
+fn open(
+    worker: &Rc<Worker>,
+    listeners: Vec<(ListenerSpec, StdListener)>,
+    accepting: &mut Vec<(ListenerSpec, tokio::task::JoinHandle<()>)>,
+) {
+    for (spec, listener) in listeners {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener));
+                accepting.push((spec, task));
+            }
+            Err(error) => worker.log(
+                Level::Error,
+                &format!("cannot listen on {}: {error}", spec.address),
+            ),
+        }
+    }
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let counted = Counted::new(&worker);
+                let worker = Rc::clone(&worker);
+                tokio::task::spawn_local(async move {
+                    let _counted = counted;
+                    connection::serve(worker, stream, peer).await;
+                });
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                worker.log(
+                    Level::Error,
+                    &format!("accept failed, trying again: {error}"),
+                );
+                tokio::time::sleep(NO_DESCRIPTORS_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether an accept failed because the client had gone already.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,70 @@
+//! Why there is no connection to an origin.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// No connection to an origin; always the origin's side, and another worker
+/// may be tried since nothing has been sent.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The host name has no address.
+    Resolve {
+        /// The name that was looked up.
+        host: String,
+        /// What the resolver said.
+        error: io::Error,
+    },
+    /// No address accepted the connection; the last failure is told.
+    Connect {
+        /// The last address tried.
+        address: SocketAddr,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// No address answered in time.
+    TimedOut {
+        /// The last address tried.
+        address: SocketAddr,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The origin wants TLS, which this build does not speak yet.
+    Tls,
+}
+
+impl ConnectError {
+    /// The status that httpd answers (mod_proxy: 500 for a name without an
+    /// address, 503 for an origin that is down).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Resolve { .. } | Self::Tls => 500,
+            Self::Connect { .. } | Self::TimedOut { .. } => 503,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve { host, error } => write!(f, "DNS lookup failure for: {host}: {error}"),
+            Self::Connect { address, error } => {
+                write!(f, "attempt to connect to {address} failed: {error}")
+            }
+            Self::TimedOut { address, after } => {
+                write!(
+                    f,
+                    "attempt to connect to {address} failed: no answer within {} s",
+                    after.as_secs_f64()
+                )
+            }
+            Self::Tls => f.write_str(
+                "no protocol handler was valid for this URL: TLS to origins is not implemented yet",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
