@@ -1,0 +1,92 @@
+//! From the command line to a configuration, with all that is wrong told.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use relais_conf::{DiskFiles, Files, Options};
+use relais_modules::Configuration;
+
+use crate::cli::Arguments;
+use crate::{Failure, Outcome, report};
+
+/// Where the configuration is without `-f`.
+const DEFAULT_FILE: &str = "/etc/relais/relais.conf";
+
+/// httpd's version that `<IfVersion>` sees.
+pub(crate) const HTTPD_VERSION: (u32, u32, u32) = (2, 4, 71);
+
+/// Reads the configuration that the command line names.
+///
+/// # Errors
+/// When the current folder cannot be known.
+pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| format!("cannot tell the current folder: {error}"))?;
+    let file = arguments
+        .file
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let root = arguments.root.as_ref().map(|root| here.join(root));
+    let file = root.as_ref().unwrap_or(&here).join(file);
+    let server_root =
+        root.unwrap_or_else(|| file.parent().map_or_else(|| here.clone(), PathBuf::from));
+    let options = Options {
+        main_file: file,
+        server_root,
+        defines: arguments.defines.clone(),
+        before: arguments.before.clone(),
+        after: arguments.after.clone(),
+        environment: Box::new(environment),
+        version: HTTPD_VERSION,
+    };
+    Ok(configure(options, &DiskFiles))
+}
+
+/// Reads a configuration and says what is wrong with it.
+pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
+    relais_modules::configure(options, files, &resolve)
+}
+
+/// Prints diagnostics to standard error.
+pub(crate) fn print(configuration: &Configuration) {
+    eprint!(
+        "{}",
+        configuration
+            .diagnostics
+            .render(&configuration.loaded.sources)
+    );
+}
+
+/// `-t`, `-S`, `-M`: all problems, then what was asked for.
+pub(crate) fn check(arguments: &Arguments) -> Outcome {
+    let configuration = read(arguments)?;
+    print(&configuration);
+    let Some(site) = &configuration.site else {
+        return Err(Failure::Told);
+    };
+    if arguments.show_hosts {
+        report::hosts(site, &configuration);
+    }
+    if arguments.show_modules {
+        report::loaded_modules(&configuration);
+    }
+    if arguments.defined("DUMP_INCLUDES") {
+        report::includes(&configuration);
+    }
+    if !(arguments.show_hosts || arguments.show_modules || arguments.defined("DUMP_INCLUDES")) {
+        eprintln!("Syntax OK");
+    }
+    Ok(())
+}
+
+fn environment(name: &str) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    std::env::var_os(name).map(OsStringExt::into_vec)
+}
+
+fn resolve(host: &str) -> Vec<IpAddr> {
+    (host, 0)
+        .to_socket_addrs()
+        .map(|found| found.map(|address| address.ip()).collect())
+        .unwrap_or_default()
+}

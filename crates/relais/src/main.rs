@@ -1,0 +1,64 @@
+//! relais: a reverse proxy for WebSockets and HTTP that runs existing Apache
+//! httpd configuration.
+//!
+//! The program parses the command line and calls the crates that do the work.
+
+mod cli;
+mod configuration;
+mod demo;
+mod logs;
+mod privileges;
+mod process;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use cli::Action;
+
+fn main() -> ExitCode {
+    let arguments = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("relais: {message}\nTry `relais --help`.");
+            return ExitCode::from(1);
+        }
+    };
+    let result = match &arguments.action {
+        Action::Help => report::help(),
+        Action::Version => report::version(),
+        Action::BuildSettings => report::build_settings(),
+        Action::Modules => report::compiled_modules(),
+        Action::Directives => report::directives(),
+        Action::Check => configuration::check(&arguments),
+        Action::Signal(signal) => process::signal(&arguments, *signal),
+        Action::Background => process::background(&arguments),
+        Action::Run => run::foreground(&arguments),
+        Action::Demo(listen) => run::demo(*listen),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::from(1),
+        Err(Failure::Message(message)) => {
+            eprintln!("relais: {message}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Why the program ends with status 1.
+pub(crate) enum Failure {
+    /// All has been said.
+    Told,
+    /// This is still to be said.
+    Message(String),
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(message: T) -> Self {
+        Self::Message(message.into())
+    }
+}
+
+/// How an action ends.
+pub(crate) type Outcome = Result<(), Failure>;

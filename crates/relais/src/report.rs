@@ -1,0 +1,240 @@
+//! What relais says of itself and of a configuration, in the forms that
+//! scripts around httpd look for.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use relais_modules::Configuration;
+use relais_policy::{Host, HostAddress, Site};
+
+use crate::Outcome;
+use crate::configuration::HTTPD_VERSION;
+
+const HELP: &str = "\
+relais: a reverse proxy for WebSockets and HTTP that runs existing Apache httpd configuration
+
+Usage: relais                         the demonstration, on http://127.0.0.1:8080/
+       relais demo [--listen ADDRESS:PORT]
+       relais -f FILE [OPTIONS]       serve, in the foreground
+       relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
+       relais -t -f FILE              check the configuration
+
+Options:
+  -f FILE        the configuration; relative to -d, else to the current folder
+  -d ROOT        what relative paths in it are under (ServerRoot); else FILE's folder
+  -D NAME[=VAL]  define a name for <IfDefine NAME> and ${NAME}
+  -C 'LINE'      a directive to read before the configuration
+  -c 'LINE'      a directive to read after it
+  -k start       serve in the background
+  -k graceful    read the configuration again; no connection and no tunnel is dropped
+  -k restart     the same
+  -k stop        end at once; every tunnel gets a Close frame
+  -k graceful-stop  no new connections; end with the last tunnel
+  -t             check: every error and warning, with its place
+  -S             the virtual hosts as they are understood
+  -M             the modules of the configuration
+  -l             the modules of this program
+  -L             the directives of this program
+  -v, -V         version; build settings
+  -X             one worker thread, in the foreground
+  -e LEVEL       the log level while starting
+  -E FILE        where errors go while starting
+  -h, --help     this text
+
+Signals: TERM and INT stop at once, USR1 and HUP read the configuration again, WINCH drains.
+";
+
+/// Prints to standard output; whoever closed it does not want to know.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// `-h`, `--help`.
+pub(crate) fn help() -> Outcome {
+    print(HELP);
+    Ok(())
+}
+
+fn version_line() -> String {
+    let (major, minor, patch) = HTTPD_VERSION;
+    format!(
+        "Server version: relais/{} (configuration of Apache/{major}.{minor}.{patch})\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// `-v`.
+pub(crate) fn version() -> Outcome {
+    print(&version_line());
+    Ok(())
+}
+
+/// `-V`.
+pub(crate) fn build_settings() -> Outcome {
+    let mut text = version_line();
+    let _ = writeln!(text, "Architecture:   {}-bit", usize::BITS);
+    text.push_str("Server MPM:     relais\n  threaded:     yes (one HTTP worker and one tunnel engine per core)\n    forked:     no\n");
+    text.push_str("Server compiled with....\n");
+    for (name, value) in [
+        ("SERVER_CONFIG_FILE", "/etc/relais/relais.conf"),
+        ("DEFAULT_PIDLOG", "logs/relais.pid"),
+    ] {
+        let _ = writeln!(text, " -D {name}=\"{value}\"");
+    }
+    print(&text);
+    Ok(())
+}
+
+/// `-l`.
+pub(crate) fn compiled_modules() -> Outcome {
+    let mut text = String::from("Compiled in modules:\n");
+    for module in relais_modules::MODULES {
+        let _ = writeln!(text, "  {}.c", module.name());
+    }
+    print(&text);
+    Ok(())
+}
+
+/// `-L`.
+pub(crate) fn directives() -> Outcome {
+    let mut text = String::new();
+    for module in relais_modules::MODULES {
+        for row in module.directives() {
+            let _ = writeln!(
+                text,
+                "{} ({}.c)\n\t{}\n\t{}",
+                row.name,
+                module.name(),
+                row.doc,
+                row.syntax
+            );
+            let _ = writeln!(text, "\tAllowed in: {}", row.context);
+            if let Some(default) = row.default {
+                let _ = writeln!(text, "\tDefault: {default}");
+            }
+            if let Some(why) = row.ignored {
+                let _ = writeln!(text, "\tNo effect: {why}");
+            }
+        }
+    }
+    print(&text);
+    Ok(())
+}
+
+/// `-M`.
+pub(crate) fn loaded_modules(configuration: &Configuration) {
+    let mut text = String::from("Loaded Modules:\n");
+    for (identifier, shared) in &configuration.modules_loaded {
+        let _ = writeln!(
+            text,
+            " {identifier} ({})",
+            if *shared { "shared" } else { "static" }
+        );
+    }
+    print(&text);
+}
+
+/// `-t -D DUMP_INCLUDES`.
+pub(crate) fn includes(configuration: &Configuration) {
+    let sources = &configuration.loaded.sources;
+    let mut text = String::from("Included configuration files:\n");
+    for (file, from) in &configuration.loaded.includes {
+        let place = from.map_or_else(|| "(*)".to_owned(), |(_, line)| format!("({line})"));
+        let _ = writeln!(text, "{place:>5} {}", sources.get(*file).name);
+    }
+    print(&text);
+}
+
+/// `-S`: the virtual hosts, then the settings of the run.
+pub(crate) fn hosts(site: &Site, configuration: &Configuration) {
+    let mut text = String::from("VirtualHost configuration:\n");
+    for (address, hosts) in address_sets(site) {
+        describe_set(&mut text, address, &hosts);
+    }
+    let loaded = &configuration.loaded;
+    let _ = writeln!(text, "ServerRoot: \"{}\"", loaded.server_root.display());
+    let _ = writeln!(text, "Main ErrorLog: \"{}\"", site.main().spec.error_log);
+    if let Some(pid_file) = &site.server.pid_file {
+        let _ = writeln!(text, "PidFile: \"{}\"", pid_file.display());
+    }
+    for (name, value) in &loaded.defines {
+        let value = value
+            .as_deref()
+            .map(|value| format!("={}", String::from_utf8_lossy(value)))
+            .unwrap_or_default();
+        let _ = writeln!(text, "Define: {name}{value}");
+    }
+    for (kind, name) in [("User", &site.server.user), ("Group", &site.server.group)] {
+        if let Some(name) = name {
+            let _ = writeln!(text, "{kind}: name=\"{name}\"");
+        }
+    }
+    print(&text);
+}
+
+/// Every address that a `<VirtualHost>` names, in file order, with its hosts.
+fn address_sets(site: &Site) -> Vec<(HostAddress, Vec<&Host>)> {
+    let mut sets: Vec<(HostAddress, Vec<&Host>)> = Vec::new();
+    for host in &site.hosts {
+        for &address in &host.addresses {
+            match sets.iter_mut().find(|(have, _)| *have == address) {
+                Some((_, hosts)) => hosts.push(host),
+                None => sets.push((address, vec![host])),
+            }
+        }
+    }
+    sets
+}
+
+fn describe_set(text: &mut String, address: HostAddress, hosts: &[&Host]) {
+    let ip = address.ip.map_or_else(
+        || "*".to_owned(),
+        |ip| {
+            if ip.is_ipv6() {
+                format!("[{ip}]")
+            } else {
+                ip.to_string()
+            }
+        },
+    );
+    let port = address
+        .port
+        .map_or_else(|| "*".to_owned(), |port| port.to_string());
+    let label = format!("{ip}:{port}");
+    if let [host] = hosts {
+        let _ = writeln!(
+            text,
+            "{label:<22} {} ({})",
+            host.spec.server_name, host.defined
+        );
+        return;
+    }
+    let _ = writeln!(text, "{label:<22} is a NameVirtualHost");
+    let mut first = true;
+    for host in hosts {
+        if first {
+            let _ = writeln!(
+                text,
+                "         default server {} ({})",
+                host.spec.server_name, host.defined
+            );
+            first = false;
+        }
+        let _ = writeln!(
+            text,
+            "         port {port} namevhost {} ({})",
+            host.spec.server_name, host.defined
+        );
+        let mut told = BTreeSet::new();
+        for alias in host
+            .names
+            .iter()
+            .skip(1)
+            .filter(|alias| told.insert(&alias.name))
+        {
+            let kind = if alias.wild { "wild alias" } else { "alias" };
+            let _ = writeln!(text, "                 {kind} {}", alias.name);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Starting, reloading and ending.
+//!
+//! One control thread reads the configuration and hears the signals; workers
+//! and engines do the rest. A reload that fails changes nothing.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relais_conf::{MemoryFiles, Options};
+use relais_front::{Command, Generation, WorkerHandle, listen};
+use relais_modules::Configuration;
+use relais_policy::ListenerSpec;
+use relais_telemetry::{Entry, Level};
+use relais_tunnel::{Engine, EngineHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::Arguments;
+use crate::configuration::{self, HTTPD_VERSION};
+use crate::demo::{self, Origin};
+use crate::logs::Logs;
+use crate::process::{self, PidFile};
+use crate::{Failure, Outcome, privileges};
+
+/// How long a tunnel may take to send its Close frames when relais stops.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// How often a drain looks whether the last connection has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+
+/// Everything that runs.
+struct Server {
+    workers: Vec<WorkerHandle>,
+    engine: EngineHandle,
+    logs: Logs,
+    generation: Arc<Generation>,
+    backlog: u32,
+}
+
+/// `-f FILE`: serves until a signal ends it.
+pub(crate) fn foreground(arguments: &Arguments) -> Outcome {
+    if arguments.detached {
+        process::detach();
+    }
+    let configuration = configuration::read(arguments)?;
+    if !arguments.detached {
+        // `-k start` has printed them already.
+        configuration::print(&configuration);
+    }
+    let threads = if arguments.single { 1 } else { cores() };
+    let (mut server, pid_file) = start(configuration, threads)?;
+    if arguments.detached {
+        process::tell_ready().map_err(|error| format!("nobody waits for the start: {error}"))?;
+    }
+    serve(&mut server, || configuration::read(arguments))?;
+    drop(pid_file);
+    Ok(())
+}
+
+/// The embedded demonstration.
+pub(crate) fn demo(address: SocketAddr) -> Outcome {
+    let origin = Origin::start()
+        .map_err(|error| format!("cannot start the demonstration's origin: {error}"))?;
+    let address =
+        settle(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let text = demo::configuration(address, origin.address());
+    let read = || Ok(read_text(&text));
+    let (mut server, _) = start(read()?, cores())?;
+    announce(&text, address);
+    serve(&mut server, read)
+}
+
+/// The port that a port of 0 stands for.
+fn settle(address: SocketAddr) -> std::io::Result<SocketAddr> {
+    if address.port() == 0 {
+        TcpListener::bind(address)?.local_addr()
+    } else {
+        Ok(address)
+    }
+}
+
+fn read_text(text: &str) -> Configuration {
+    let files = MemoryFiles::new().with("/demo.conf", text);
+    let options = Options {
+        main_file: "/demo.conf".into(),
+        server_root: "/".into(),
+        defines: Vec::new(),
+        before: Vec::new(),
+        after: Vec::new(),
+        environment: Box::new(|_| None),
+        version: HTTPD_VERSION,
+    };
+    configuration::configure(options, &files)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "this is what the person at the terminal waits for"
+)]
+fn announce(text: &str, address: SocketAddr) {
+    println!("This configuration runs, in front of an origin inside this program:\n");
+    for line in text.lines() {
+        println!("    {line}");
+    }
+    println!("\nOpen http://{address}/ in two tabs and type. Ctrl-C ends it.");
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Opens logs and sockets as whoever started us, then becomes the configured
+/// user, then starts the threads.
+fn start(
+    configuration: Configuration,
+    threads: usize,
+) -> Result<(Server, Option<PidFile>), Failure> {
+    let Some(site) = configuration.site else {
+        return Err(Failure::Told);
+    };
+    raise_descriptor_limit();
+    let mut logs = Logs::default();
+    let spec = site.server.clone();
+    let generation = Arc::new(logs.open(site)?);
+    let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
+    let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
+    let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
+    privileges::drop_to(&spec)?;
+    let engine = Engine::spawn("tunnel", threads)
+        .map_err(|error| format!("cannot start tunnel engines: {error}"))?;
+    let mut workers = Vec::with_capacity(threads);
+    for index in 0..threads {
+        let own = listeners
+            .iter_mut()
+            .filter_map(|(spec, sockets)| Some((*spec, sockets.pop()?)))
+            .collect();
+        let worker = WorkerHandle::start(index, Arc::clone(&generation), own, engine.clone());
+        workers.push(worker.map_err(|error| format!("cannot start an HTTP worker: {error}"))?);
+    }
+    let server = Server {
+        workers,
+        engine,
+        logs,
+        generation,
+        backlog,
+    };
+    server.note(&format!(
+        "AH00489: relais/{} configured -- resuming normal operations",
+        env!("CARGO_PKG_VERSION")
+    ));
+    Ok((server, pid_file))
+}
+
+/// A tunnel is two descriptors: the soft limit is no use to a proxy.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Failing leaves what there is, which still serves.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+type Listeners = Vec<(ListenerSpec, Vec<TcpListener>)>;
+
+fn bind_all(specs: &[ListenerSpec], threads: usize, backlog: u32) -> Result<Listeners, String> {
+    if specs.is_empty() {
+        return Err("no listening sockets available: the configuration has no Listen".to_owned());
+    }
+    let bind = |&spec: &ListenerSpec| match listen::bind(spec, threads, backlog) {
+        Ok(sockets) => Ok((spec, sockets)),
+        Err(error) => Err(format!(
+            "AH00072: could not bind to address {}: {error}",
+            spec.address
+        )),
+    };
+    specs.iter().map(bind).collect()
+}
+
+/// Hears signals until one ends the process.
+fn serve(server: &mut Server, read: impl Fn() -> Result<Configuration, Failure>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| format!("cannot hear signals: {error}"))?;
+    let end = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        loop {
+            match signals.next().await {
+                Heard::Stop => return Ok(false),
+                Heard::Drain => return Ok(true),
+                Heard::Reload => server.reload(&read),
+            }
+        }
+    });
+    let drain = end.map_err(|error: std::io::Error| format!("cannot hear signals: {error}"))?;
+    if drain {
+        runtime.block_on(server.drain());
+    }
+    server.stop();
+    Ok(())
+}
+
+enum Heard {
+    Stop,
+    Drain,
+    Reload,
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+    usr1: Signal,
+    winch: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            winch: signal(SignalKind::window_change())?,
+        })
+    }
+
+    async fn next(&mut self) -> Heard {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return Heard::Stop,
+                _ = self.int.recv() => return Heard::Stop,
+                _ = self.hup.recv() => return Heard::Reload,
+                _ = self.usr1.recv() => return Heard::Reload,
+                // A terminal that changes its size sends this too.
+                _ = self.winch.recv() => if !has_terminal() { return Heard::Drain },
+            }
+        }
+    }
+}
+
+fn has_terminal() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdin().is_terminal()
+}
+
+impl Server {
+    fn log(&self, level: Level, message: &str) {
+        if self.generation.main().levels.enabled("core", level) {
+            self.generation
+                .logs_of(0)
+                .error
+                .log(&Entry::new(level, "core", message.as_bytes()));
+        }
+    }
+
+    fn note(&self, message: &str) {
+        self.log(Level::Notice, message);
+    }
+
+    /// Reads the configuration again and puts it in force, or leaves all as it
+    /// is and says why.
+    fn reload(&mut self, read: &impl Fn() -> Result<Configuration, Failure>) {
+        match read()
+            .map_err(describe)
+            .and_then(|configuration| self.exchange(configuration))
+        {
+            Ok(()) => self.note("AH00493: configuration read again; connections and tunnels go on"),
+            Err(message) => {
+                for line in message.lines() {
+                    self.log(Level::Error, line);
+                }
+                self.log(Level::Error, "the configuration was not changed");
+            }
+        }
+    }
+
+    fn exchange(&mut self, configuration: Configuration) -> Result<(), String> {
+        let Some(site) = configuration.site else {
+            return Err(configuration
+                .diagnostics
+                .render(&configuration.loaded.sources));
+        };
+        let old = &self.generation.site.server.listeners;
+        let new = site.server.listeners.clone();
+        let added: Vec<ListenerSpec> = new
+            .iter()
+            .filter(|spec| !old.contains(spec))
+            .copied()
+            .collect();
+        let closed: Vec<ListenerSpec> = old
+            .iter()
+            .filter(|spec| !new.contains(spec))
+            .copied()
+            .collect();
+        if new.is_empty() {
+            return Err("the configuration has no Listen".to_owned());
+        }
+        let mut opened = if added.is_empty() {
+            Vec::new()
+        } else {
+            bind_all(&added, self.workers.len(), self.backlog)?
+        };
+        let generation = Arc::new(self.logs.open(site)?);
+        if let Err(message) = self.logs.reopen() {
+            self.log(Level::Error, &message);
+        }
+        self.generation = Arc::clone(&generation);
+        for worker in &self.workers {
+            let opened = opened
+                .iter_mut()
+                .filter_map(|(spec, sockets)| Some((*spec, sockets.pop()?)))
+                .collect();
+            worker.tell(Command::Reload {
+                generation: Arc::clone(&generation),
+                opened,
+                closed: closed.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits for the last connection and tunnel, as long as
+    /// `GracefulShutdownTimeout` allows.
+    async fn drain(&self) {
+        self.note("AH00492: caught SIGWINCH, shutting down gracefully");
+        for worker in &self.workers {
+            worker.tell(Command::Drain);
+        }
+        let patience = self.generation.site.server.graceful_shutdown_timeout;
+        let end = (!patience.is_zero()).then(|| Instant::now() + patience);
+        let open = || self.engine.open() + self.connections();
+        while open() > 0 && end.is_none_or(|end| Instant::now() < end) {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.workers.iter().map(WorkerHandle::connections).sum()
+    }
+
+    /// Ends everything and says what was closed.
+    fn stop(&mut self) {
+        let connections = self.connections();
+        for worker in &self.workers {
+            worker.tell(Command::Stop);
+        }
+        let tunnels = self.engine.stop(STOP_GRACE);
+        for worker in self.workers.drain(..) {
+            worker.join();
+        }
+        let message = format!(
+            "closed {} and {}",
+            counted(connections, "connection"),
+            counted(tunnels, "tunnel")
+        );
+        self.note(&format!("AH00491: shutting down: {message}"));
+        relais_telemetry::flush_all();
+        // The terminal may be gone by now, which is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "relais: stopped; {message}");
+    }
+}
+
+fn describe(failure: Failure) -> String {
+    match failure {
+        Failure::Told => "the configuration cannot be read".to_owned(),
+        Failure::Message(message) => message,
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_gets_a_socket_of_every_listener() {
+        let free = settle(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listeners = bind_all(&[ListenerSpec { address: free }], 3, 16).unwrap();
+        assert_eq!((listeners.len(), listeners[0].1.len()), (1, 3));
+        assert!(bind_all(&[], 3, 16).unwrap_err().contains("no Listen"));
+    }
+
+    #[test]
+    fn counts_read_well() {
+        assert_eq!(counted(1, "tunnel"), "1 tunnel");
+        assert_eq!(counted(0, "tunnel"), "0 tunnels");
+    }
+}

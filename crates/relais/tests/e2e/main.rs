@@ -1,0 +1,17 @@
+//! End-to-end tests: the real binary, real sockets, and clients and servers written by other people.
+//!
+//! Every test starts its own relais on ports that the kernel picks, in a folder of its own, and stops it when the test
+//! ends. Tests that need a program which is not part of the Rust toolchain say which Debian package has it; without
+//! the package they are skipped, except where the environment variable `CI` is `true`.
+//!
+//! `RELAIS_TEST_PROGRAM=/usr/sbin/apache2` runs the same tests against httpd, which reads the same configuration: the
+//! way to find out what httpd does before a test asserts it of relais.
+
+mod browser;
+mod conformance;
+mod curl;
+mod harness;
+mod lifecycle;
+mod origins;
+mod python;
+mod websocket;
