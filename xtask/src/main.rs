@@ -1,0 +1,91 @@
+//! Developer commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask cases`.
+
+mod cases;
+mod packages;
+mod tool;
+
+use std::process::ExitCode;
+
+use tool::{cargo, target};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    let failed = match arguments.first().map(String::as_str) {
+        Some("test") => test(rest),
+        Some("bench") => bench(rest),
+        Some("cases") => cases::run(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("xtask: failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+/// The whole test run. Every step runs, so that one run shows all that is wrong; the tests come last, because what they
+/// print at their end is what a reader looks for.
+fn test(arguments: &[String]) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    let mut step = |name, passed: bool| {
+        if !passed {
+            failed.push(name);
+        }
+    };
+    step("packages", packages::provide());
+    step("style", cargo(["fmt", "--all", "--check"]));
+    step(
+        "clippy",
+        cargo([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    let tests = ["test", "--workspace", "--no-fail-fast"].map(str::to_owned);
+    step(
+        "tests",
+        cargo(tests.into_iter().chain(arguments.iter().cloned())),
+    );
+    failed
+}
+
+/// Builds relais and the benchmark with optimisation, and runs the benchmark.
+fn bench(arguments: &[String]) -> Vec<&'static str> {
+    if !cargo([
+        "build",
+        "--release",
+        "--package",
+        "relais",
+        "--package",
+        "relais-bench",
+    ]) {
+        return vec!["build"];
+    }
+    let programs = target().join("release");
+    let mut command = std::process::Command::new(programs.join("relais-bench"));
+    command
+        .arg("--relais")
+        .arg(programs.join("relais"))
+        .args(arguments);
+    if tool::passes(&mut command) {
+        Vec::new()
+    } else {
+        vec!["bench"]
+    }
+}
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+test [ARGUMENTS]   provides the packages that the tests need, then checks style, lints and runs every test;
+                   ARGUMENTS go to `cargo test`
+bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed
+cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais";

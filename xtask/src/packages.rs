@@ -1,0 +1,116 @@
+//! What the tests need beside the Rust toolchain.
+//!
+//! Debian packages are installed when the user is root or the environment variable `CI` is `true`; otherwise the command
+//! that installs them is printed, and the tests that need them are skipped. Python's packages go below the target folder.
+
+use std::fs;
+use std::process::Command;
+
+use crate::tool::{installed, passes, target};
+
+/// Programs and the Debian packages that have them. `apache2-bin` is httpd without the service that would start.
+const DEBIAN: [(&str, &str); 5] = [
+    ("/usr/sbin/apache2", "apache2-bin"),
+    ("curl", "curl"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("python3", "python3"),
+];
+
+/// The Python package for the end-to-end tests, with the first version that has what they use.
+const WEBSOCKETS: &str = "websockets>=14";
+
+/// Makes the packages available; false when one that should be installed could not be.
+pub(crate) fn provide() -> bool {
+    let debian = debian();
+    let python = python();
+    debian && python
+}
+
+fn debian() -> bool {
+    let mut missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(program, _)| !installed(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !has_websockets() && !runs(&["-m", "pip", "--version"]) {
+        missing.push("python3-pip");
+    }
+    if missing.is_empty() {
+        return true;
+    }
+    let install = format!(
+        "apt-get install --yes --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if !(is_root() || in_ci()) {
+        eprintln!("xtask: tests are skipped for want of packages; as root: {install}");
+        return true;
+    }
+    apt_get(&["update"]) && apt_get(&install.split(' ').skip(1).collect::<Vec<_>>())
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let mut command = if is_root() {
+        Command::new("apt-get")
+    } else {
+        Command::new("sudo")
+    };
+    if !is_root() {
+        command.args(["--non-interactive", "apt-get"]);
+    }
+    passes(
+        command
+            .arg("--quiet")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn python() -> bool {
+    if has_websockets() || !installed("python3") {
+        return true;
+    }
+    let folder = target().join("test-tools/python");
+    if let Err(error) = fs::create_dir_all(&folder) {
+        eprintln!("xtask: {}: {error}", folder.display());
+        return false;
+    }
+    let mut command = Command::new("python3");
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+    ]);
+    passes(command.arg("--target").arg(folder).arg(WEBSOCKETS)) || !in_ci()
+}
+
+fn has_websockets() -> bool {
+    runs(&["-c", "import websockets.asyncio.server"])
+}
+
+/// Runs Python with the packages below the target folder.
+fn runs(arguments: &[&str]) -> bool {
+    let mut command = Command::new("python3");
+    command
+        .env("PYTHONPATH", target().join("test-tools/python"))
+        .args(arguments);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").as_deref() == Ok("true")
+}
+
+/// True when the effective user is root, as the kernel says.
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .unwrap_or_default();
+    line.split_whitespace().nth(1) == Some("0")
+}
