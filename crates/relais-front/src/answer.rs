@@ -86,20 +86,34 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
     };
     field(&mut out, "Date", &httpdate::date_header(turn.exchange.now));
     field(&mut out, "Server", turn.spec().server_tokens.as_bytes());
-    for (name, value) in &respond.fields {
+    let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
+    let fields = respond.fields.iter();
+    for (name, value) in fields.filter(|(name, _)| *name != "Upgrade") {
         field(&mut out, name, value);
     }
-    field(
-        &mut out,
-        "Content-Length",
-        page.len().to_string().as_bytes(),
-    );
-    turn.write_connection(keep, &mut out);
+    if status == 405 && !respond.fields.iter().any(|(name, _)| *name == "Allow") {
+        // Required by RFC 9110 §15.5.6; TRACE is what httpd itself answers.
+        let allowed: &[u8] = if turn.spec().trace_enabled {
+            b"TRACE"
+        } else {
+            b""
+        };
+        field(&mut out, "Allow", allowed);
+    }
+    let is_head = turn.exchange.head.method() == b"HEAD";
+    if !is_head {
+        let length = page.len().to_string();
+        field(&mut out, "Content-Length", length.as_bytes());
+    }
+    match upgrade {
+        Some((_, protocol)) => turn.write_upgrade(protocol, keep, &mut out),
+        None => turn.write_connection(keep, &mut out),
+    }
     if respond.body.is_none() {
         field(&mut out, "Content-Type", b"text/html; charset=iso-8859-1");
     }
     out.extend_from_slice(b"\r\n");
-    if turn.exchange.head.method() != b"HEAD" {
+    if !is_head {
         out.extend_from_slice(page);
         sent.body = page.len() as u64;
     }
@@ -118,7 +132,8 @@ fn standard_page(turn: &Turn<'_>, respond: &Respond) -> Vec<u8> {
         title: respond.reason,
         method: turn.exchange.head.method(),
         location: location.unwrap_or_default(),
-        proxy_reason: respond.detail.map(str::as_bytes),
+        expectation: turn.exchange.head.fields.get("Expect").unwrap_or_default(),
+        proxy_reason: respond.detail.as_deref().map(str::as_bytes),
         admin: Some(&turn.spec().server_admin),
         ..PageExtra::default()
     };

@@ -4,15 +4,15 @@ use std::fmt;
 use std::io;
 
 use relais_http1::{
-    BodyDecoder, BodyEncoder, Parse, ResponseBody, ResponseError, ResponseHead, ResponseLimits,
-    Step, Version, strip_hop_by_hop, write_field, write_status_line,
+    BodyDecoder, BodyEncoder, Fields, Parse, ResponseBody, ResponseError, ResponseHead,
+    ResponseLimits, Step, Version, strip_hop_by_hop, write_field, write_status_line,
 };
-use relais_policy::Forward;
+use relais_policy::{Forward, Respond};
 use relais_telemetry::httpdate;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::forward::{Shared, interim_allowed, is_timeout};
+use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
 use crate::time::within;
 use crate::turn::{Sent, Turn};
@@ -55,13 +55,15 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// What the client is answered if nothing has been sent yet; `None` where
-    /// nobody listens.
-    pub(crate) fn status(&self) -> Option<u16> {
+    /// What the client is answered if nothing has been sent yet, as httpd words
+    /// it; `None` where nobody listens.
+    pub(crate) fn answer(&self) -> Option<Respond> {
         match self {
             Self::Client => None,
-            Self::TimedOut => Some(504),
-            _ => Some(502),
+            // httpd says 502 here; 504 tells the operator which it was.
+            Self::TimedOut => Some(Respond::status(504)),
+            Self::Silent(_) => Some(proxy_error(502, "Error reading from remote server")),
+            _ => Some(Respond::status(502)),
         }
     }
 }
@@ -236,32 +238,10 @@ impl Download<'_, '_> {
             .get("Server")
             .unwrap_or_else(|| self.turn.spec().server_tokens.as_bytes());
         write_field(out, b"Server", server);
-        let mut framed = false;
-        for (name, value) in &head.fields {
-            if name.eq_ignore_ascii_case(b"Date") || name.eq_ignore_ascii_case(b"Server") {
-                continue;
-            }
-            if name.eq_ignore_ascii_case(b"Content-Length") {
-                if !framed && !transfer_coded && self.keeps_length(head.status(), body, value) {
-                    write_field(out, name, value);
-                }
-                framed = true;
-                continue;
-            }
-            if !name.eq_ignore_ascii_case(b"Transfer-Encoding") {
-                write_field(out, name, value);
-            }
-        }
+        self.write_fields(head, body, transfer_coded, out);
         match upgrade {
             // RFC 9110 §15.5.22: a 426 has to name the protocol.
-            Some(protocol) if keep => {
-                out.extend_from_slice(b"Connection: Upgrade\r\n");
-                write_field(out, b"Upgrade", &protocol);
-            }
-            Some(protocol) => {
-                out.extend_from_slice(b"Connection: Upgrade, close\r\n");
-                write_field(out, b"Upgrade", &protocol);
-            }
+            Some(protocol) => self.turn.write_upgrade(&protocol, keep, out),
             None => self.turn.write_connection(keep, out),
         }
         if body == ResponseBody::Chunked {
@@ -269,6 +249,28 @@ impl Download<'_, '_> {
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// Writes the origin's fields but those that are written otherwise.
+    fn write_fields(
+        &self,
+        head: &ResponseHead,
+        body: ResponseBody,
+        transfer_coded: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let mut length_seen = transfer_coded;
+        for (name, value) in httpd_order(&head.fields) {
+            let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+            if is(b"Content-Length") {
+                if !length_seen && self.keeps_length(head.status(), body, value) {
+                    write_field(out, name, value);
+                }
+                length_seen = true;
+            } else if !is(b"Date") && !is(b"Server") && !is(b"Transfer-Encoding") {
+                write_field(out, name, value);
+            }
+        }
     }
 
     /// Whether the origin's Content-Length goes on: with a body of that
@@ -388,6 +390,16 @@ impl Download<'_, '_> {
             .await
             .map_err(|_| Trouble::Client)
     }
+}
+
+/// Fields in the order in which httpd sends an origin's: as they came, but
+/// `Set-Cookie` and `Warning` behind the others.
+pub(crate) fn httpd_order(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let last = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"Set-Cookie") || name.eq_ignore_ascii_case(b"Warning")
+    };
+    let first = fields.iter().filter(move |(name, _)| !last(name));
+    first.chain(fields.iter().filter(move |(name, _)| last(name)))
 }
 
 /// Writes the origin's status and reason phrase.

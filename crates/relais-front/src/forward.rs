@@ -10,7 +10,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use relais_http1::{BodyLength, Expect, Version};
+use relais_http1::{BodyDecoder, BodyError, BodyLength, Expect, Step, Version};
 use relais_policy::{Forward, Respond, WorkerSpec};
 use relais_telemetry::Level;
 use relais_upstream::{ConnectError, Lease};
@@ -50,6 +50,14 @@ pub(crate) async fn run(
     asked: Option<Asked>,
 ) -> Next {
     turn.url.clone_from(&forward.url);
+    if let Err(error) = check_arrived(turn, client) {
+        turn.log(
+            "core",
+            Level::Info,
+            &format!("request body: {}", error.reason()),
+        );
+        return answer::own(turn, client, &Respond::status(400), Body::Lost).await;
+    }
     let worker = &forward.worker;
     let mut lease = match turn.worker.pool.acquire(worker).await {
         Ok(lease) => lease,
@@ -92,6 +100,20 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// Looks through what has arrived of a chunked body, so that a request whose
+/// framing is broken from the start costs its origin nothing.
+fn check_arrived(turn: &Turn<'_>, client: &Client) -> Result<(), BodyError> {
+    if turn.exchange.meta.body != BodyLength::Chunked {
+        return Ok(());
+    }
+    let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+    let mut rest = client.input.bytes();
+    while let Step::Data { consumed, .. } = decoder.step(rest)? {
+        rest = rest.get(consumed..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// What is left of an exchange whose response has ended.
@@ -200,8 +222,8 @@ async fn conclude(
         Finished::Switching(head) => match handshake::accept(forward, asked, &head) {
             Ok(websocket) => handshake::plan(turn, forward, &head, websocket, lease, input),
             Err(message) => {
-                turn.log("proxy_http", Level::Error, &message);
-                answer::own(turn, client, &gateway(502), Body::Done).await
+                turn.log("proxy_http", Level::Error, &format!("AH00898: {message}"));
+                answer::own(turn, client, &proxy_error(502, message), Body::Done).await
             }
         },
         Finished::Response {
@@ -223,20 +245,12 @@ async fn conclude(
     }
 }
 
-/// httpd names the statuses that mod_proxy makes in its own way.
-fn gateway(status: u16) -> Respond {
-    match status {
-        500 => Respond {
-            reason: Some("Proxy Error"),
-            detail: Some("DNS lookup failure"),
-            ..Respond::status(status)
-        },
-        502 => Respond {
-            reason: Some("Proxy Error"),
-            detail: Some("Error reading from remote server"),
-            ..Respond::status(status)
-        },
-        _ => Respond::status(status),
+/// An answer in mod_proxy's own words, with what went wrong on its page.
+pub(crate) fn proxy_error(status: u16, detail: impl Into<String>) -> Respond {
+    Respond {
+        reason: Some("Proxy Error"),
+        detail: Some(detail.into()),
+        ..Respond::status(status)
     }
 }
 
@@ -254,7 +268,11 @@ async fn unreachable(
             worker.name
         ),
     );
-    answer::own(turn, client, &gateway(error.status()), Body::Unread).await
+    let respond = match error.status() {
+        500 => proxy_error(500, format!("DNS lookup failure for: {}", worker.host)),
+        status => Respond::status(status),
+    };
+    answer::own(turn, client, &respond, Body::Unread).await
 }
 
 async fn failed(
@@ -265,7 +283,7 @@ async fn failed(
     sent: Sent,
     shared: &Shared,
 ) -> Next {
-    let Some(status) = trouble.status() else {
+    let Some(respond) = trouble.answer() else {
         turn.finish(&sent, &Next::Drop);
         return Next::Drop;
     };
@@ -284,7 +302,7 @@ async fn failed(
     } else {
         Body::Lost
     };
-    answer::own(turn, client, &gateway(status), body).await
+    answer::own(turn, client, &respond, body).await
 }
 
 async fn client_failed(

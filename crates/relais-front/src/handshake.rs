@@ -18,7 +18,7 @@ use relais_websocket::Key;
 use tokio::net::TcpStream;
 
 use crate::connection::Client;
-use crate::download::status_line;
+use crate::download::{httpd_order, status_line};
 use crate::input::Input;
 use crate::record::{self, TunnelRecord};
 use crate::turn::{Next, Sent, Turn};
@@ -82,7 +82,7 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
 /// Judges a 101. The answer is whether the tunnel carries WebSocket frames.
 ///
 /// # Errors
-/// What is wrong with it, for the error log.
+/// What is wrong with it, for the error log and the page.
 pub(crate) fn accept(
     forward: &Forward,
     asked: Option<Asked>,
@@ -91,7 +91,7 @@ pub(crate) fn accept(
     let answered = head.fields.get("Upgrade").unwrap_or(b"n/a");
     let unexpected = |expected: &[u8]| {
         let (answered, expected) = (answered.escape_ascii(), expected.escape_ascii());
-        format!("AH00898: Unexpected Upgrade: {answered} (expecting {expected})")
+        format!("Unexpected Upgrade: {answered} (expecting {expected})")
     };
     let (Some(asked), Some(list)) = (asked, &forward.upgrade) else {
         return Err(unexpected(b"n/a"));
@@ -132,7 +132,7 @@ pub(crate) fn plan(
         turn.log("proxy_http", Level::Error, &trouble.to_string());
         return Next::Drop;
     }
-    for (name, value) in &fields {
+    for (name, value) in httpd_order(&fields) {
         write_field(&mut to_client, name, value);
     }
     to_client.extend_from_slice(b"Connection: Upgrade\r\n");

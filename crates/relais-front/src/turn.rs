@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use relais_http1::{
     BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
+    write_field,
 };
 use relais_policy::{Connection, Decision, Exchange, HostSpec, LogLine, Respond};
 use relais_telemetry::{Entry, Level};
@@ -222,6 +223,14 @@ impl Turn<'_> {
         }
         out.extend_from_slice(line.as_bytes());
         out.extend_from_slice(b"\r\nConnection: Keep-Alive\r\n");
+    }
+
+    /// The same for an answer that names a protocol to switch to (RFC 9110
+    /// §7.8: `Upgrade` is a field of the connection).
+    pub(crate) fn write_upgrade(&self, protocol: &[u8], keep: bool, out: &mut Vec<u8>) {
+        let options: &[u8] = if keep { b"Upgrade" } else { b"Upgrade, close" };
+        write_field(out, b"Connection", options);
+        write_field(out, b"Upgrade", protocol);
     }
 
     /// Adds a line to the host's error log.

@@ -257,6 +257,8 @@ impl RequestHead {
                     .is_some_and(|&b| !is_token_byte(b) && b != b'\r')
             {
                 // Refused at the first byte, so that a TLS handshake on a plain port is not waited for.
+                let arrived = input.get(self.scan.line..).unwrap_or_default();
+                self.keep_line(arrived, limits.line);
                 return Err(RequestError::Method);
             }
             let limit = if in_fields { limits.field } else { limits.line };
@@ -264,7 +266,9 @@ impl RequestHead {
             match self.scan.next(input, limit.saturating_add(2), head_max) {
                 Line::Unfinished => return Ok(Parse::Partial),
                 Line::TooLong | Line::HeadTooLong if !in_fields => {
-                    self.keep_line(input.get(start..).unwrap_or_default(), limit);
+                    // httpd logs what it has read, which is one byte more.
+                    let arrived = input.get(start..).unwrap_or_default();
+                    self.keep_line(arrived, limit.saturating_add(1));
                     return Err(RequestError::LineTooLong);
                 }
                 Line::TooLong => return Err(RequestError::FieldTooLong),
@@ -615,7 +619,7 @@ mod tests {
             head.parse_into(b"GET /abcdefghijkl", &limits),
             Err(RequestError::LineTooLong)
         );
-        assert_eq!(head.line(), b"GET /abcde");
+        assert_eq!(head.line(), b"GET /abcdef");
         assert_eq!(
             head.parse_into(b"GET /  x\r\n", &limits),
             Err(RequestError::RequestLine)

@@ -34,7 +34,7 @@ pub struct Respond {
     /// (`Proxy Error`).
     pub reason: Option<&'static str>,
     /// What the page says went wrong, beside the status's own text.
-    pub detail: Option<&'static str>,
+    pub detail: Option<String>,
     /// Fields besides `Date`, `Server` and those that frame the page.
     pub fields: Vec<(&'static str, Vec<u8>)>,
     /// A body in place of the standard page; its type is among `fields`.

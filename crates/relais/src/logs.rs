@@ -49,10 +49,14 @@ impl Logs {
     pub(crate) fn reopen(&self) -> Result<(), String> {
         let mut result = Ok(());
         for (target, log) in &self.access {
-            result = result.and(log.reopen().map_err(|error| failed(target, &error)));
+            if let Err(error) = log.reopen() {
+                result = result.and_then(|()| Err(failed(target, &error)));
+            }
         }
         for (target, log) in &self.error {
-            result = result.and(log.reopen().map_err(|error| failed(target, &error)));
+            if let Err(error) = log.reopen() {
+                result = result.and_then(|()| Err(failed(target, &error)));
+            }
         }
         result
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use crate::cli::{Arguments, Order};
 use crate::{Failure, Outcome, configuration};
@@ -38,6 +38,13 @@ impl PidFile {
             .map_err(|error| format!("cannot write PidFile {}: {error}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
+
+    /// Gives the file to the user that relais becomes, who could not mark it
+    /// as stale otherwise.
+    pub(crate) fn give_to(&self, owner: Uid) {
+        // Without it the file stays behind, which the next start recognises.
+        let _ = nix::unistd::chown(&self.0, Some(owner), None);
+    }
 }
 
 impl Drop for PidFile {
@@ -61,8 +68,16 @@ fn read(path: &Path) -> Option<Pid> {
 }
 
 fn is_alive(pid: Pid) -> bool {
-    // A process that may not be signalled is there nevertheless.
-    !matches!(kill(pid, None), Err(nix::errno::Errno::ESRCH))
+    // A process that may not be signalled is there nevertheless; one that has
+    // ended and whose parent has not asked for it yet is not.
+    !matches!(kill(pid, None), Err(nix::errno::Errno::ESRCH)) && !is_zombie(pid)
+}
+
+/// The state behind the name in `/proc/PID/stat` (proc_pid_stat(5)).
+fn is_zombie(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    state.is_some_and(|state| state.starts_with('Z'))
 }
 
 /// `-k stop|graceful|restart|graceful-stop`. The configuration is checked

@@ -94,16 +94,15 @@ fn read_text(text: &str) -> Configuration {
     configuration::configure(options, &files)
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "this is what the person at the terminal waits for"
-)]
+/// Tells the person at the terminal what runs; one that has gone is no reason
+/// to end.
 fn announce(text: &str, address: SocketAddr) {
-    println!("This configuration runs, in front of an origin inside this program:\n");
-    for line in text.lines() {
-        println!("    {line}");
-    }
-    println!("\nOpen http://{address}/ in two tabs and type. Ctrl-C ends it.");
+    let indented: String = text.lines().map(|line| format!("    {line}\n")).collect();
+    let _ = write!(
+        std::io::stdout().lock(),
+        "This configuration runs, in front of an origin inside this program:\n\n{indented}\n\
+         Open http://{address}/ in two tabs and type. Ctrl-C ends it.\n"
+    );
 }
 
 fn cores() -> usize {
@@ -126,6 +125,9 @@ fn start(
     let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
     let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
     let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
+    if let (Some(file), Some(owner)) = (&pid_file, privileges::target(&spec)?) {
+        file.give_to(owner);
+    }
     privileges::drop_to(&spec)?;
     let engine = Engine::spawn("tunnel", threads)
         .map_err(|error| format!("cannot start tunnel engines: {error}"))?;

@@ -198,7 +198,7 @@ pub(crate) fn proxy_error(status: u16, detail: &'static str, about: &str) -> Res
     };
     Respond {
         reason: Some("Proxy Error"),
-        detail: Some(detail),
+        detail: Some(detail.to_owned()),
         ..Respond::logged(status, log)
     }
 }

@@ -59,7 +59,7 @@ impl Demo {
         let mut child = command.spawn().expect("start the demonstration");
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let url = output.lines().map_while(Result::ok).find_map(|line| {
-            let start = line.find("http://127.0.0.1:")?;
+            let start = line.find("Open http://127.0.0.1:")? + "Open ".len();
             line.get(start..)?
                 .split_whitespace()
                 .next()

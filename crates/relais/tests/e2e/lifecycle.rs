@@ -74,7 +74,8 @@ fn the_pid_file_names_the_process_and_goes_with_it() {
     assert!(eventually(|| proxy.site.dir.read("test.pid").trim() == own));
     proxy.control("stop");
     assert!(proxy.wait().expect("an end").success());
-    assert!(eventually(|| !proxy.site.dir.join("test.pid").exists()));
+    // The folder is not the changed user's, who may empty the file and not remove it.
+    assert!(eventually(|| proxy.site.dir.read("test.pid").is_empty()));
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_graceful_reload_keeps_tunnels_and_serves_the_new_file() {
     let mut tunnel = site.open("/ws/x");
     tunnel.check("before");
     site.proxy.site.configure(&format!(
-        "{}\nRedirect /new http://other.example/",
+        "{}\nRewriteEngine On\nRewriteRule ^/new http://other.example/ [R]",
         site.configuration()
     ));
     assert_eq!(site.get("/new"), 404);
@@ -117,7 +118,7 @@ fn usr1_reloads_as_well() {
     let site = Tunnels::new();
     site.proxy
         .site
-        .configure("Redirect /new http://other.example/");
+        .configure("RewriteEngine On\nRewriteRule ^/new http://other.example/ [R]");
     site.proxy.signal(Signal::SIGUSR1);
     assert!(
         eventually(|| site.get("/new") == 302),
@@ -132,7 +133,7 @@ fn a_route_that_is_gone_keeps_its_tunnels() {
     let mut tunnel = site.open("/ws/x");
     site.proxy
         .site
-        .configure("Redirect /new http://other.example/");
+        .configure("RewriteEngine On\nRewriteRule ^/new http://other.example/ [R]");
     site.proxy.control("graceful");
     assert!(
         eventually(|| site.get("/new") == 302),

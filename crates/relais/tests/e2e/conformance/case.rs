@@ -17,7 +17,8 @@
 //! ```
 //!
 //! In the configuration and in the messages `ORIGIN` is the origin's address, `LISTEN` the address under test, and
-//! `DEAD` one where nobody listens. Messages are written as `harness::text` says. Sections of an exchange:
+//! `DEAD` one where nobody listens. A line `# Waits for: NAME NAME` in it lists directives and flags that relais does not
+//! have yet: it has to refuse each of them by name, and nothing is compared until the line is taken out. Messages are written as `harness::text` says. Sections of an exchange:
 //!
 //! - `client`: sent on the exchange's one client connection, whereupon one response is read; `client 2` reads two,
 //!   `client eof` ends the sending direction after the bytes.
@@ -36,6 +37,8 @@ pub(super) struct Case {
     pub(super) name: String,
     pub(super) configuration: String,
     pub(super) exchanges: Vec<Exchange>,
+    /// What relais does not have yet and the case needs.
+    pub(super) waits_for: Vec<String>,
     file: PathBuf,
 }
 
@@ -74,10 +77,17 @@ impl Case {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        let waits_for = configuration
+            .lines()
+            .filter_map(|line| line.strip_prefix("# Waits for: "))
+            .flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect();
         Self {
             name,
             configuration,
             exchanges,
+            waits_for,
             file: file.to_owned(),
         }
     }

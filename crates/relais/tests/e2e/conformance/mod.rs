@@ -17,13 +17,21 @@ use self::case::Case;
 use self::differences::{Known, changed_lines};
 use self::run::Outcome;
 use crate::harness::installed;
-use crate::harness::program::Program;
+use crate::harness::program::{Program, Site};
 
 #[test]
 fn relais_and_httpd_send_the_same_bytes() {
     let known = Known::read(&folder().join("known-differences.toml"));
     let mut report = Report::default();
-    let cases = cases();
+    let (cases, waiting): (Vec<Case>, Vec<Case>) = cases()
+        .into_iter()
+        .partition(|case| case.waits_for.is_empty());
+    for case in &waiting {
+        report.problems.extend(not_refused(case));
+        if std::env::var_os("RELAIS_RECORD").is_some() {
+            by_httpd(case);
+        }
+    }
     // All at once: the runs wait for sockets most of the time.
     let runs: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = cases
@@ -72,6 +80,26 @@ fn every_exchange_has_a_recording() {
             .collect();
         assert_eq!(recorded, names, "{}: RELAIS_RECORD=1 records it", case.name);
     }
+}
+
+/// What a case waits for and relais does not refuse by name: it is there by now, or is skipped silently.
+fn not_refused(case: &Case) -> Vec<String> {
+    let configuration = case
+        .configuration
+        .replace("ORIGIN", "127.0.0.1:1")
+        .replace("DEAD", "127.0.0.1:2");
+    let output = Site::new(Program::Relais, &configuration).run(&["-t"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refused = |name: &String| {
+        said.lines().any(|line| {
+            line.starts_with("error[RC0204]")
+                && line.split([' ', '`']).any(|word| word == name.as_str())
+        })
+    };
+    let missing = case.waits_for.iter().filter(|name| !refused(name));
+    missing
+        .map(|name| format!("{}: waits for {name}, which is not refused", case.name))
+        .collect()
 }
 
 /// What the comparison found.
