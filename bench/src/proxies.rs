@@ -90,11 +90,11 @@ impl Running {
         let log = fs::File::create(folder.join(format!("{}.out", proxy.name)))?;
         let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         let running = Self { address, child };
-        running.wait(proxy)?;
+        running.wait(proxy, folder)?;
         Ok(running)
     }
 
-    fn wait(&self, proxy: &Proxy) -> io::Result<()> {
+    fn wait(&self, proxy: &Proxy, folder: &Path) -> io::Result<()> {
         for _ in 0..500 {
             if TcpStream::connect(self.address).is_ok() {
                 // httpd goes on starting processes after the first one accepts.
@@ -103,9 +103,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        let said = fs::read_to_string(folder.join(format!("{}.out", proxy.name)));
         Err(io::Error::other(format!(
-            "{} does not accept connections",
-            proxy.name
+            "{} does not accept connections: {}",
+            proxy.name,
+            said.unwrap_or_default().trim()
         )))
     }
 

@@ -6,18 +6,6 @@ use std::ffi::CString;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 use relais_policy::ServerSpec;
 
-/// The user that [`drop_to`] makes us, if it changes anything.
-///
-/// # Errors
-/// When the name is unknown.
-pub(crate) fn target(server: &ServerSpec) -> Result<Option<Uid>, String> {
-    if !geteuid().is_root() {
-        return Ok(None);
-    }
-    let user = server.user.as_deref().map(user).transpose()?;
-    Ok(user.map(|(uid, ..)| uid))
-}
-
 /// Becomes the configured user and group; without root's rights nothing
 /// changes, as in httpd.
 ///

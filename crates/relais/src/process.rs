@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 
 use crate::cli::{Arguments, Order};
 use crate::{Failure, Outcome, configuration};
@@ -38,22 +38,15 @@ impl PidFile {
             .map_err(|error| format!("cannot write PidFile {}: {error}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
-
-    /// Gives the file to the user that relais becomes, who could not mark it
-    /// as stale otherwise.
-    pub(crate) fn give_to(&self, owner: Uid) {
-        // Without it the file stays behind, which the next start recognises.
-        let _ = nix::unistd::chown(&self.0, Some(owner), None);
-    }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Whoever started after us may own it by now, and after the change of
-        // user we may not be allowed to remove it: then it is emptied or left,
-        // and a number that nobody has is recognised as stale.
-        if read(&self.0) == Some(Pid::this()) && fs::remove_file(&self.0).is_err() {
-            let _ = fs::write(&self.0, "");
+        // Whoever started after us may own it by now. After the change of user
+        // we may not be allowed to remove it: then the number stays, which the
+        // next start sees to be stale. An emptied file would stop httpd.
+        if read(&self.0) == Some(Pid::this()) {
+            let _ = fs::remove_file(&self.0);
         }
     }
 }

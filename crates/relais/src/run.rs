@@ -125,9 +125,6 @@ fn start(
     let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
     let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
     let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
-    if let (Some(file), Some(owner)) = (&pid_file, privileges::target(&spec)?) {
-        file.give_to(owner);
-    }
     privileges::drop_to(&spec)?;
     let engine = Engine::spawn("tunnel", threads)
         .map_err(|error| format!("cannot start tunnel engines: {error}"))?;
