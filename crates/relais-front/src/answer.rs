@@ -6,11 +6,10 @@ use relais_http1::{
 };
 use relais_policy::Respond;
 use relais_telemetry::{Level, httpdate};
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Duration, Instant};
 
 use crate::connection::Client;
-use crate::time::{until, within};
+use crate::time::{until, write_all_within};
 use crate::turn::{Next, Sent, Turn};
 
 /// Bytes of a request body that are read and thrown away so that the
@@ -52,10 +51,11 @@ pub(crate) async fn own(
         Body::Lost => false,
     };
     let keep = turn.may_keep_alive(respond.status) && readable;
-    let mut sent = Sent::default();
+    let home = turn.worker;
+    let mut sent = home.sents.lend();
     let out = compose(turn, respond, keep, &mut sent);
     sent.bytes = out.len() as u64;
-    let written = within(turn.spec().timeout, client.stream.write_all(&out)).await;
+    let written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
     let next = match written {
         Err(_) => Next::Drop,
         Ok(()) if keep && (body == Body::Done || discard(turn, client).await) => Next::Request,
@@ -100,8 +100,12 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
         };
         field(&mut out, "Allow", allowed);
     }
+    // RFC 9110 §6.4.1: these statuses have no content, and a page behind them
+    // would be read as the next response.
+    let bodiless = matches!(status, 204 | 304);
+    let page: &[u8] = if status == 205 { b"" } else { page };
     let is_head = turn.exchange.head.method() == b"HEAD";
-    if !is_head {
+    if !is_head && !bodiless {
         let length = page.len().to_string();
         field(&mut out, "Content-Length", length.as_bytes());
     }
@@ -109,11 +113,11 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
         Some((_, protocol)) => turn.write_upgrade(protocol, keep, &mut out),
         None => turn.write_connection(keep, &mut out),
     }
-    if respond.body.is_none() {
+    if respond.body.is_none() && !bodiless && !page.is_empty() {
         field(&mut out, "Content-Type", b"text/html; charset=iso-8859-1");
     }
     out.extend_from_slice(b"\r\n");
-    if !is_head {
+    if !is_head && !bodiless {
         out.extend_from_slice(page);
         sent.body = page.len() as u64;
     }

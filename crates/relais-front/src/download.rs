@@ -9,12 +9,11 @@ use relais_http1::{
 };
 use relais_policy::{Forward, Respond};
 use relais_telemetry::httpdate;
-use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
-use crate::time::within;
+use crate::time::{within, write_all_within};
 use crate::turn::{Sent, Turn};
 use crate::upload::COPY_MAX;
 
@@ -103,18 +102,22 @@ impl Download<'_, '_> {
         input: &mut Input,
         to: &mut WriteHalf<'_>,
     ) -> Result<Finished, Trouble> {
-        let mut head = ResponseHead::new();
-        for _ in 0..INTERIM_MAX {
-            self.read_head(from, input, &mut head).await?;
+        let mut head = self.turn.worker.responses.lend();
+        for number in 0..INTERIM_MAX {
+            match self.read_head(from, input, &mut head).await {
+                // Something has been answered: the origin has the request.
+                Err(Trouble::Silent(_)) if number > 0 => return Err(Trouble::CutHead),
+                result => result?,
+            }
             match head.status() {
-                101 => return Ok(Finished::Switching(head)),
+                101 => return Ok(Finished::Switching(std::mem::take(&mut *head))),
                 status @ 100..=199 => {
                     if interim_allowed(self.turn, status) {
                         self.relay_interim(&mut head, to).await?;
                     }
                     head.clear();
                 }
-                _ => return self.relay_final(head, from, input, to).await,
+                _ => return self.relay_final(&mut head, from, input, to).await,
             }
         }
         Err(Trouble::Interim)
@@ -136,12 +139,7 @@ impl Download<'_, '_> {
                 input.consume(consumed);
                 return Ok(());
             }
-            match within(
-                self.forward.worker.timeout,
-                input.fill(from, &self.turn.worker.buffers),
-            )
-            .await
-            {
+            match self.read(from, input).await {
                 Ok(0) if input.is_empty() => {
                     return Err(Trouble::Silent(io::ErrorKind::UnexpectedEof.into()));
                 }
@@ -154,12 +152,27 @@ impl Download<'_, '_> {
         }
     }
 
+    /// Reads once from the origin. Its time runs while the request is whole in
+    /// its hands; a client that still sends has limits of its own.
+    async fn read(&self, from: &mut ReadHalf<'_>, input: &mut Input) -> io::Result<usize> {
+        let limit = self.forward.worker.timeout;
+        loop {
+            let result = within(limit, input.fill(from, &self.turn.worker.buffers)).await;
+            match result {
+                Err(error) if is_timeout(&error) && self.shared.is_uploading(limit) => {}
+                result => return result,
+            }
+        }
+    }
+
     async fn relay_interim(
         &mut self,
         head: &mut ResponseHead,
         to: &mut WriteHalf<'_>,
     ) -> Result<(), Trouble> {
         strip_hop_by_hop(&mut head.fields);
+        // An interim response has no content (RFC 9110 §15.2).
+        head.fields.remove("Content-Length");
         let mut out = Vec::with_capacity(128);
         status_line(head, &mut out)?;
         for (name, value) in &head.fields {
@@ -171,7 +184,7 @@ impl Download<'_, '_> {
 
     async fn relay_final(
         mut self,
-        mut head: ResponseHead,
+        head: &mut ResponseHead,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
         to: &mut WriteHalf<'_>,
@@ -183,14 +196,17 @@ impl Download<'_, '_> {
             && body != ResponseBody::UntilClose
             && self.shared.upload_done.get();
         for phase in self.turn.exchange.site.phases.response {
-            phase(&self.turn.exchange, &mut head);
+            phase(&self.turn.exchange, head);
         }
-        let mut out = Vec::with_capacity(1024);
-        self.compose(&mut head, body, keep_alive, &mut out)?;
+        let mut out = self.turn.worker.texts.lend();
+        self.compose(head, body, keep_alive, &mut out)?;
         self.sent.status = head.status();
-        self.sent.fields = head.fields;
+        std::mem::swap(&mut self.sent.fields, &mut head.fields);
         self.shared.started.set(true);
-        self.relay_body(framing.body, body, out, from, input, to)
+        self.shared
+            .until_close
+            .set(body == ResponseBody::UntilClose);
+        self.relay_body(framing.body, body, &mut out, from, input, to)
             .await?;
         Ok(Finished::Response {
             reusable: framing.reusable,
@@ -263,8 +279,9 @@ impl Download<'_, '_> {
         for (name, value) in httpd_order(&head.fields) {
             let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
             if is(b"Content-Length") {
-                if !length_seen && self.keeps_length(head.status(), body, value) {
-                    write_field(out, name, value);
+                let length = self.client_length(head.status(), body, value);
+                if let Some(length) = length.filter(|_| !length_seen) {
+                    write_field(out, name, length.to_string().as_bytes());
                 }
                 length_seen = true;
             } else if !is(b"Date") && !is(b"Server") && !is(b"Transfer-Encoding") {
@@ -273,17 +290,20 @@ impl Download<'_, '_> {
         }
     }
 
-    /// Whether the origin's Content-Length goes on: with a body of that
-    /// length, and to HEAD unless it is 0, which httpd takes for a guess.
-    fn keeps_length(&self, status: u16, body: ResponseBody, value: &[u8]) -> bool {
+    /// The Content-Length that the client gets: the body's, or to HEAD what the
+    /// origin says, unless that is 0, which httpd takes for a guess.
+    fn client_length(&self, status: u16, body: ResponseBody, value: &[u8]) -> Option<u64> {
         match body {
-            ResponseBody::Length(_) => true,
-            ResponseBody::None => {
-                self.turn.exchange.head.method() == b"HEAD"
-                    && value != b"0"
-                    && !matches!(status, 204 | 304)
+            ResponseBody::Length(length) => Some(length),
+            ResponseBody::None if matches!(status, 204 | 304) => None,
+            ResponseBody::None if self.turn.exchange.head.method() == b"HEAD" => {
+                let digits = value.iter().all(u8::is_ascii_digit);
+                let number = std::str::from_utf8(value).ok().filter(|_| digits);
+                number
+                    .and_then(|text| text.parse().ok())
+                    .filter(|&length| length > 0)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -291,7 +311,7 @@ impl Download<'_, '_> {
         &mut self,
         origin: ResponseBody,
         client: ResponseBody,
-        mut out: Vec<u8>,
+        out: &mut Vec<u8>,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
         to: &mut WriteHalf<'_>,
@@ -304,12 +324,12 @@ impl Download<'_, '_> {
                 .map_err(|error| Trouble::CutBody(error.reason().to_owned()))?;
             match step {
                 Step::Data { bytes, consumed } => {
-                    self.send(&mut encoder, bytes, &mut out, to).await?;
+                    self.send(&mut encoder, bytes, out, to).await?;
                     input.consume(consumed);
                 }
                 Step::NeedMore { consumed } => {
                     input.consume(consumed);
-                    self.flush(&mut out, to).await?;
+                    self.flush(out, to).await?;
                     if !self.fill(&decoder, from, input).await? {
                         break;
                     }
@@ -321,10 +341,8 @@ impl Download<'_, '_> {
             }
         }
         let cut = |_| Trouble::CutBody("less content than announced".to_owned());
-        encoder
-            .end(Some(&decoder.trailers), &mut out)
-            .map_err(cut)?;
-        self.flush(&mut out, to).await
+        encoder.end(Some(&decoder.trailers), out).map_err(cut)?;
+        self.flush(out, to).await
     }
 
     /// Reads more of the body; false when the origin's end of the connection
@@ -335,12 +353,7 @@ impl Download<'_, '_> {
         from: &mut ReadHalf<'_>,
         input: &mut Input,
     ) -> Result<bool, Trouble> {
-        match within(
-            self.forward.worker.timeout,
-            input.fill(from, &self.turn.worker.buffers),
-        )
-        .await
-        {
+        match self.read(from, input).await {
             Ok(0) => match decoder.finish_eof() {
                 Ok(()) => Ok(false),
                 Err(error) => Err(Trouble::CutBody(error.reason().to_owned())),
@@ -386,7 +399,7 @@ impl Download<'_, '_> {
 
     async fn write(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) -> Result<(), Trouble> {
         self.sent.bytes += bytes.len() as u64;
-        within(self.turn.spec().timeout, to.write_all(bytes))
+        write_all_within(self.turn.spec().timeout, to, bytes)
             .await
             .map_err(|_| Trouble::Client)
     }

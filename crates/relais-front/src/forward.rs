@@ -9,19 +9,20 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use relais_http1::{BodyDecoder, BodyError, BodyLength, Expect, Step, Version};
 use relais_policy::{Forward, Respond, WorkerSpec};
 use relais_telemetry::Level;
 use relais_upstream::{ConnectError, Lease};
-use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::answer::{self, Body};
 use crate::connection::Client;
 use crate::download::{Download, Finished, Trouble};
 use crate::handshake::{self, Asked};
 use crate::input::Input;
-use crate::time::within;
+use crate::time::write_all_within;
 use crate::turn::{Next, Sent, Turn};
 use crate::upload::{Upload, UploadError};
 
@@ -30,8 +31,22 @@ use crate::upload::{Upload, UploadError};
 pub(crate) struct Shared {
     /// The request's body has been sent whole.
     pub(crate) upload_done: Cell<bool>,
+    /// No more of it will be sent, for whatever reason.
+    pub(crate) upload_over: Cell<bool>,
+    /// When its last byte went out; `None` where there is none.
+    pub(crate) sent_at: Cell<Option<Instant>>,
     /// Bytes of the final response have been sent.
     pub(crate) started: Cell<bool>,
+    /// The final response ends with the client's connection.
+    pub(crate) until_close: Cell<bool>,
+}
+
+impl Shared {
+    /// Whether the origin is still being sent the request, or has had it whole
+    /// for less than its limit.
+    pub(crate) fn is_uploading(&self, limit: Duration) -> bool {
+        !self.upload_over.get() || self.sent_at.get().is_some_and(|at| at.elapsed() < limit)
+    }
 }
 
 /// How one attempt at an origin ended.
@@ -65,12 +80,15 @@ pub(crate) async fn run(
     };
     loop {
         let mut input = Input::default();
-        let mut sent = Sent::default();
+        let home = turn.worker;
+        let mut sent = home.sents.lend();
         let shared = Shared::default();
-        shared.upload_done.set(matches!(
+        let no_body = matches!(
             turn.exchange.meta.body,
             BodyLength::None | BodyLength::Length(0)
-        ));
+        );
+        shared.upload_done.set(no_body);
+        shared.upload_over.set(no_body);
         let reused = lease.reused;
         let attempt = attempt(
             turn, client, &mut lease, &mut input, forward, &shared, &mut sent,
@@ -87,16 +105,16 @@ pub(crate) async fn run(
                 let exchange = Ended {
                     lease,
                     input,
-                    sent,
+                    sent: &sent,
                     shared,
                 };
                 return conclude(turn, client, forward, asked, finished, exchange).await;
             }
             Attempt::Failed(trouble) => {
-                return failed(turn, client, worker, trouble, sent, &shared).await;
+                return failed(turn, client, worker, trouble, &sent, &shared).await;
             }
             Attempt::Client(error) => {
-                return client_failed(turn, client, error, sent, &shared).await;
+                return client_failed(turn, client, error, &sent, &shared).await;
             }
         }
     }
@@ -117,10 +135,10 @@ fn check_arrived(turn: &Turn<'_>, client: &Client) -> Result<(), BodyError> {
 }
 
 /// What is left of an exchange whose response has ended.
-struct Ended {
+struct Ended<'s> {
     lease: Lease,
     input: Input,
-    sent: Sent,
+    sent: &'s Sent,
     shared: Shared,
 }
 
@@ -147,8 +165,11 @@ async fn attempt(
     let (mut client_read, mut client_write) = client.stream.split();
     let (mut origin_read, mut origin_write) = lease.stream.split();
     let limit = forward.worker.timeout;
-    if let Err(error) = within(limit, origin_write.write_all(&forward.head)).await {
-        return Attempt::Failed(Trouble::Silent(error));
+    // An origin that refuses the rest of a head may have answered its start, so
+    // only a time-out ends here; a broken connection shows when it is read.
+    match write_all_within(limit, &mut origin_write, &forward.head).await {
+        Err(error) if is_timeout(&error) => return Attempt::Failed(Trouble::TimedOut),
+        _ => {}
     }
     let received = Cell::new(0);
     let outcome = {
@@ -170,7 +191,7 @@ async fn attempt(
                 received: &received,
             };
             let upload = upload.run(&mut client_read, &mut client.input, &mut origin_write);
-            both(pin!(upload), pin!(download)).await
+            both(shared, pin!(upload), pin!(download)).await
         }
     };
     turn.received += received.get();
@@ -187,6 +208,7 @@ fn finish(result: Result<Finished, Trouble>) -> Attempt {
 /// Runs both directions until the response has ended or the client failed. An
 /// origin that takes no more of the body may still have an answer to give.
 async fn both(
+    shared: &Shared,
     mut upload: Pin<&mut impl Future<Output = Result<(), UploadError>>>,
     mut download: Pin<&mut impl Future<Output = Result<Finished, Trouble>>>,
 ) -> Attempt {
@@ -194,6 +216,7 @@ async fn both(
     poll_fn(|context: &mut Context<'_>| {
         if uploading && let Poll::Ready(result) = upload.as_mut().poll(context) {
             uploading = false;
+            shared.upload_over.set(true);
             match result {
                 Ok(()) | Err(UploadError::Origin(_)) => {}
                 Err(error) => return Poll::Ready(Attempt::Client(error)),
@@ -210,36 +233,38 @@ async fn conclude(
     forward: &Forward,
     asked: Option<Asked>,
     finished: Finished,
-    ended: Ended,
+    ended: Ended<'_>,
 ) -> Next {
     let Ended {
         lease,
-        input,
+        mut input,
         sent,
         shared,
     } = ended;
+    let whole = shared.upload_done.get();
     match finished {
         Finished::Switching(head) => match handshake::accept(forward, asked, &head) {
             Ok(websocket) => handshake::plan(turn, forward, &head, websocket, lease, input),
             Err(message) => {
                 turn.log("proxy_http", Level::Error, &format!("AH00898: {message}"));
-                answer::own(turn, client, &proxy_error(502, message), Body::Done).await
+                let body = if whole { Body::Done } else { Body::Lost };
+                answer::own(turn, client, &proxy_error(502, message), body).await
             }
         },
         Finished::Response {
             reusable,
             keep_alive,
         } => {
-            let whole = shared.upload_done.get();
             if reusable && whole && input.is_empty() {
                 turn.worker.pool.release(&forward.worker, lease);
+                input.park(&turn.worker.buffers);
             }
             let next = if keep_alive && whole {
                 Next::Request
             } else {
                 Next::Close
             };
-            turn.finish(&sent, &next);
+            turn.finish(sent, &next);
             next
         }
     }
@@ -280,11 +305,11 @@ async fn failed(
     client: &mut Client,
     worker: &WorkerSpec,
     trouble: Trouble,
-    sent: Sent,
+    sent: &Sent,
     shared: &Shared,
 ) -> Next {
     let Some(respond) = trouble.answer() else {
-        turn.finish(&sent, &Next::Drop);
+        turn.finish(sent, &Next::Drop);
         return Next::Drop;
     };
     let path = turn.exchange.path.escape_ascii().to_string();
@@ -294,7 +319,13 @@ async fn failed(
         &format!("{trouble}: {} returned by {path}", worker.name),
     );
     if shared.started.get() {
-        turn.finish(&sent, &Next::Drop);
+        if shared.until_close.get() {
+            // A plain end would make the part look like the whole; the client
+            // gets a reset.
+            let socket = socket2::SockRef::from(&client.stream);
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+        turn.finish(sent, &Next::Drop);
         return Next::Drop;
     }
     let body = if shared.upload_done.get() {
@@ -309,7 +340,7 @@ async fn client_failed(
     turn: &mut Turn<'_>,
     client: &mut Client,
     error: UploadError,
-    sent: Sent,
+    sent: &Sent,
     shared: &Shared,
 ) -> Next {
     turn.log("core", Level::Info, &format!("request body: {error}"));
@@ -318,7 +349,7 @@ async fn client_failed(
             answer::own(turn, client, &Respond::status(status), Body::Lost).await
         }
         _ => {
-            turn.finish(&sent, &Next::Drop);
+            turn.finish(sent, &Next::Drop);
             Next::Drop
         }
     }

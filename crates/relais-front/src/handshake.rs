@@ -52,15 +52,21 @@ pub(crate) struct Plan {
 /// The answer to give instead.
 pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond> {
     let list = forward.upgrade.as_deref().unwrap_or_default();
-    if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
-        return Ok(Asked(None));
-    }
     let head = turn.exchange.head;
     let has_body = !matches!(
         turn.exchange.meta.body,
         BodyLength::None | BodyLength::Length(0)
     );
     let is_11 = head.version() == Version::Http11;
+    if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
+        let sound = is_11 && !has_body && turn.exchange.meta.connection_upgrade;
+        return if sound {
+            Ok(Asked(None))
+        } else {
+            let why = "upgrade refused: it needs HTTP/1.1, no body, and `upgrade` in Connection";
+            Err(Respond::logged(400, why))
+        };
+    }
     match relais_websocket::check_request(head.method(), is_11, head.fields.iter(), has_body) {
         Ok(key) => Ok(Asked(Some(key))),
         Err(error) => {
@@ -125,6 +131,8 @@ pub(crate) fn plan(
     mut input: Input,
 ) -> Next {
     let mut fields = head.fields.clone();
+    // A 101 has no content; a length in it would belong to nothing.
+    fields.remove("Content-Length");
     let protocol = fields.get("Upgrade").unwrap_or_default().to_vec();
     strip_hop_by_hop(&mut fields);
     let mut to_client = Vec::with_capacity(512);
@@ -139,7 +147,7 @@ pub(crate) fn plan(
     write_field(&mut to_client, b"Upgrade", &protocol);
     to_client.extend_from_slice(b"\r\n");
     let to_client_head = to_client.len();
-    to_client.extend_from_slice(&input.take());
+    to_client.extend_from_slice(&input.take(&turn.worker.buffers));
     let sent = Sent {
         status: 101,
         fields,
@@ -164,7 +172,7 @@ pub(crate) fn plan(
 
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
 pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
-    let to_origin = client.input.take();
+    let to_origin = client.input.take(&worker.buffers);
     let sockets = client
         .stream
         .into_std()

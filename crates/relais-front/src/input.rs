@@ -106,11 +106,12 @@ impl Input {
         }
     }
 
-    /// All that is left, taken out.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        let mut rest = std::mem::take(&mut self.buffer);
-        rest.drain(..self.start);
-        self.start = 0;
+    /// All that is left, in memory of its own size: a tunnel must not hold a
+    /// read buffer for a few bytes.
+    pub(crate) fn take(&mut self, buffers: &Buffers) -> Vec<u8> {
+        let rest = self.bytes().to_vec();
+        self.consume(rest.len());
+        self.park(buffers);
         rest
     }
 }

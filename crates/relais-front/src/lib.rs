@@ -15,6 +15,7 @@ mod forward;
 mod generation;
 mod handshake;
 mod input;
+mod lent;
 pub mod listen;
 mod record;
 mod time;

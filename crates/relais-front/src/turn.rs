@@ -60,7 +60,7 @@ pub(crate) struct Turn<'a> {
 pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
     let (generation, sets) = worker.generation();
     let spec = first_spec(&generation.site, client.facts.local);
-    let mut head = RequestHead::new();
+    let mut head = worker.requests.lend();
     let (now, begun) = arrival();
     let consumed = match client.read_head(worker, spec, &mut head).await {
         Arrival::Head(consumed) => consumed,
@@ -70,7 +70,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
                 worker,
                 &generation,
                 client,
-                head,
+                &head,
                 (now, begun),
                 Respond::logged(408, "request head timed out"),
             )
@@ -78,7 +78,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         }
         Arrival::Bad(error) => {
             let respond = Respond::logged(error.status(), error.reason());
-            return refuse(worker, &generation, client, head, (now, begun), respond).await;
+            return refuse(worker, &generation, client, &head, (now, begun), respond).await;
         }
     };
     client.input.consume(consumed);
@@ -86,7 +86,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         Ok(meta) => meta,
         Err(error) => {
             let respond = Respond::logged(error.status(), error.reason());
-            return refuse(worker, &generation, client, head, (now, begun), respond).await;
+            return refuse(worker, &generation, client, &head, (now, begun), respond).await;
         }
     };
     let host = generation
@@ -117,7 +117,7 @@ async fn refuse(
     worker: &Rc<Worker>,
     generation: &Generation,
     client: &mut Client,
-    head: RequestHead,
+    head: &RequestHead,
     (now, begun): (SystemTime, Instant),
     respond: Respond,
 ) -> Next {
@@ -129,7 +129,7 @@ async fn refuse(
         expect: Expect::None,
     };
     let host = generation.site.host_for(client.facts.local, None);
-    let exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    let exchange = Exchange::new(&generation.site, host, client.facts, head, &meta, now);
     let received = client.input.bytes().len() as u64;
     let mut turn = Turn {
         worker,

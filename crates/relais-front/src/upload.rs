@@ -6,13 +6,12 @@ use std::io;
 
 use relais_http1::{BodyDecoder, BodyEncoder, BodyError, Step};
 use relais_policy::WorkerSpec;
-use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use crate::forward::{Shared, is_timeout};
 use crate::input::Input;
-use crate::time::{until, within};
+use crate::time::{until, write_all_within};
 use crate::turn::Turn;
 
 /// Content from this size on is written from where it was read.
@@ -101,6 +100,7 @@ impl Upload<'_, '_> {
             .end(Some(&decoder.trailers), &mut out)
             .map_err(|_| UploadError::Body(BodyError::Truncated))?;
         self.write(&mut out, to).await?;
+        self.shared.sent_at.set(Some(Instant::now()));
         self.shared.upload_done.set(true);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Upload<'_, '_> {
             out.extend_from_slice(bytes);
         } else {
             self.write(out, to).await?;
-            within(self.worker.timeout, to.write_all(bytes))
+            write_all_within(self.worker.timeout, to, bytes)
                 .await
                 .map_err(UploadError::Origin)?;
         }
@@ -140,7 +140,7 @@ impl Upload<'_, '_> {
         if out.is_empty() {
             return Ok(());
         }
-        let result = within(self.worker.timeout, to.write_all(out))
+        let result = write_all_within(self.worker.timeout, to, out)
             .await
             .map_err(UploadError::Origin);
         out.clear();

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use relais_http1::{RequestHead, ResponseHead};
 use relais_policy::{ListenerSpec, SectionSets};
 use relais_telemetry::{Entry, Level};
 use relais_tunnel::EngineHandle;
@@ -22,6 +23,8 @@ use tokio::task::LocalSet;
 use crate::connection;
 use crate::generation::Generation;
 use crate::input::Buffers;
+use crate::lent::Shelf;
+use crate::turn::Sent;
 
 /// How long accepting pauses when the process has no descriptors left: what is
 /// open goes on, and the loop does not spin.
@@ -79,6 +82,8 @@ impl WorkerHandle {
             .spawn(move || {
                 let worker = Rc::new(Worker::new(generation, engine, count));
                 LocalSet::new().block_on(&runtime, run(worker, listeners, receiver));
+                // A look-up that is still under way is not worth waiting for.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             commands,
@@ -111,6 +116,10 @@ pub(crate) struct Worker {
     sets: RefCell<Rc<SectionSets>>,
     pub(crate) pool: Pool,
     pub(crate) buffers: Buffers,
+    pub(crate) requests: Shelf<RequestHead>,
+    pub(crate) responses: Shelf<ResponseHead>,
+    pub(crate) sents: Shelf<Sent>,
+    pub(crate) texts: Shelf<Vec<u8>>,
     pub(crate) engine: EngineHandle,
     draining: Cell<bool>,
     pub(crate) changed: Notify,
@@ -128,6 +137,10 @@ impl Worker {
             sets: RefCell::default(),
             pool: Pool::default(),
             buffers: Buffers::default(),
+            requests: Shelf::default(),
+            responses: Shelf::default(),
+            sents: Shelf::default(),
+            texts: Shelf::default(),
             engine,
             draining: Cell::new(false),
             changed: Notify::new(),

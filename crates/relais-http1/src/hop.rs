@@ -18,7 +18,13 @@ const HOP_BY_HOP: [&[u8]; 8] = [
 
 /// Fields that stay even if Connection names them: a client must not be able to remove what the next hop needs to find
 /// the host, the end of the message or who asks.
-const NOT_REMOVABLE: [&[u8]; 4] = [b"authorization", b"content-length", b"cookie", b"host"];
+const NOT_REMOVABLE: [&[u8]; 5] = [
+    b"authorization",
+    b"content-length",
+    b"cookie",
+    b"expect",
+    b"host",
+];
 
 /// Fields that must not be sent as trailers (RFC 9110 §6.5.1): framing, routing, request modifiers, authentication,
 /// response control and the description of the content. Names in lower case; see [`trailer_allowed`] for prefixes.

@@ -60,13 +60,14 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         parts,
         hops,
         reuse: worker.reuse,
-        upgrade: upgrade.as_deref(),
+        upgrade: upgrade.as_ref().map(|asked| asked.value.as_slice()),
     };
+    let head = head.write()?;
     let forward = Box::new(Forward {
-        head: head.write()?,
+        head,
         worker,
         url: url.to_vec(),
-        upgrade,
+        upgrade: upgrade.map(|asked| asked.allowed),
     });
     Ok(if forward.upgrade.is_some() {
         Decision::Tunnel(forward)
@@ -75,12 +76,21 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
     })
 }
 
-/// The worker of a target and, for an upgrade that it takes, its protocol.
+/// The protocols of an upgrade. httpd forwards a whole list for the sake of its
+/// first member; the origin may only choose what the configuration names.
+struct Protocols {
+    /// The client's `Upgrade`.
+    value: Vec<u8>,
+    /// Those members that the worker allows.
+    allowed: Vec<u8>,
+}
+
+/// The worker of a target and, for an upgrade that it takes, its protocols.
 fn origin(
     exchange: &Exchange<'_>,
     url: &[u8],
     authority: &[u8],
-) -> Result<(Arc<WorkerSpec>, Option<Vec<u8>>), Respond> {
+) -> Result<(Arc<WorkerSpec>, Option<Protocols>), Respond> {
     let proxy: &mod_proxy::Host = exchange.host_settings();
     let rewrite: &mod_rewrite::Host = exchange.host_settings();
     let made;
@@ -96,6 +106,12 @@ fn origin(
     };
     let spec = Arc::clone(worker.spec(proxy.timeout(), exchange.host.spec.timeout));
     let upgrade = asked_upgrade(exchange).filter(|value| worker.can_upgrade(value));
+    let upgrade = upgrade.map(|value| {
+        let protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let allowed: Vec<&[u8]> = protocols.filter(|name| worker.can_upgrade(name)).collect();
+        let allowed = allowed.join(&b","[..]);
+        Protocols { value, allowed }
+    });
     if exchange.environment.get(b"proxy-nokeepalive").is_some() && spec.reuse {
         return Ok((
             Arc::new(WorkerSpec {

@@ -76,7 +76,8 @@ pub struct Forward {
     pub url: Vec<u8>,
     /// The request head to send, complete with its empty line.
     pub head: Vec<u8>,
-    /// For a tunnel, the protocol that was asked for: a 101 has to name it.
+    /// For a tunnel, the protocols that were asked for and that the rule
+    /// allows, as a list: a 101 has to name one of them.
     pub upgrade: Option<Vec<u8>>,
 }
 

@@ -68,7 +68,11 @@ impl Pool {
         if worker.scheme.is_tls() {
             return Err(ConnectError::Tls);
         }
-        let addresses = self.resolver.lookup(&worker.host).await;
+        let lookup = self.resolver.lookup(&worker.host);
+        let addresses = match timeout(worker.connect_timeout, lookup).await {
+            Ok(answer) => answer,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        };
         let addresses = addresses.map_err(|error| ConnectError::Resolve {
             host: worker.host.clone(),
             error,

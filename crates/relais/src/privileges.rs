@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
 use relais_policy::ServerSpec;
 
 /// Becomes the configured user and group; without root's rights nothing
@@ -18,13 +18,21 @@ pub(crate) fn drop_to(server: &ServerSpec) -> Result<(), String> {
     let group = server.group.as_deref().map(group).transpose()?;
     let user = server.user.as_deref().map(user).transpose()?;
     let Some((uid, name, own_group)) = user else {
+        if let Some(gid) = group {
+            setgroups(&[gid])
+                .and_then(|()| setgid(gid))
+                .map_err(|error| format!("Group: {error}"))?;
+        }
         return Ok(());
     };
     let gid = group.unwrap_or(own_group);
     setgid(gid).map_err(|error| format!("Group: {error}"))?;
-    if let Some(name) = name {
-        initgroups(&name, gid).map_err(|error| format!("Group: {error}"))?;
+    match name {
+        Some(name) => initgroups(&name, gid),
+        // Root's other groups must not stay with a number.
+        None => setgroups(&[gid]),
     }
+    .map_err(|error| format!("Group: {error}"))?;
     setuid(uid).map_err(|error| format!("User: {error}"))
 }
 

@@ -52,12 +52,9 @@ impl Drop for PidFile {
 }
 
 fn read(path: &Path) -> Option<Pid> {
-    fs::read_to_string(path)
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Pid::from_raw)
+    let number: i32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    // 0, 1 and what is below name groups or everybody, never a relais.
+    (number > 1).then(|| Pid::from_raw(number))
 }
 
 fn is_alive(pid: Pid) -> bool {
@@ -203,7 +200,8 @@ mod tests {
         assert_eq!(read(&path), Some(Pid::this()));
         drop(file);
         assert!(!path.exists());
-        fs::write(&path, "1\n").unwrap();
+        // Somebody who is alive for sure.
+        fs::write(&path, format!("{}\n", nix::unistd::getppid())).unwrap();
         assert!(PidFile::write(&path).is_err_and(|message| message.contains("already running")));
         fs::remove_file(&path).unwrap();
     }

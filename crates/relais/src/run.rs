@@ -48,12 +48,14 @@ pub(crate) fn foreground(arguments: &Arguments) -> Outcome {
         // `-k start` has printed them already.
         configuration::print(&configuration);
     }
+    // Before anybody can know our number: an early signal must not end us.
+    let ears = Ears::new()?;
     let threads = if arguments.single { 1 } else { cores() };
     let (mut server, pid_file) = start(configuration, threads)?;
     if arguments.detached {
         process::tell_ready().map_err(|error| format!("nobody waits for the start: {error}"))?;
     }
-    serve(&mut server, || configuration::read(arguments))?;
+    serve(ears, &mut server, || configuration::read(arguments))?;
     drop(pid_file);
     Ok(())
 }
@@ -66,9 +68,10 @@ pub(crate) fn demo(address: SocketAddr) -> Outcome {
         settle(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let text = demo::configuration(address, origin.address());
     let read = || Ok(read_text(&text));
+    let ears = Ears::new()?;
     let (mut server, _) = start(read()?, cores())?;
     announce(&text, address);
-    serve(&mut server, read)
+    serve(ears, &mut server, read)
 }
 
 /// The port that a port of 0 stands for.
@@ -144,6 +147,12 @@ fn start(
         generation,
         backlog,
     };
+    if spec.user.is_none() && nix::unistd::geteuid().is_root() {
+        server.log(
+            Level::Warn,
+            "requests are served as root: the configuration has no User",
+        );
+    }
     server.note(&format!(
         "AH00489: relais/{} configured -- resuming normal operations",
         env!("CARGO_PKG_VERSION")
@@ -177,27 +186,52 @@ fn bind_all(specs: &[ListenerSpec], threads: usize, backlog: u32) -> Result<List
 }
 
 /// Hears signals until one ends the process.
-fn serve(server: &mut Server, read: impl Fn() -> Result<Configuration, Failure>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| format!("cannot hear signals: {error}"))?;
-    let end = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+fn serve(
+    ears: Ears,
+    server: &mut Server,
+    read: impl Fn() -> Result<Configuration, Failure>,
+) -> Outcome {
+    let Ears {
+        runtime,
+        mut signals,
+    } = ears;
+    runtime.block_on(async {
         loop {
             match signals.next().await {
-                Heard::Stop => return Ok(false),
-                Heard::Drain => return Ok(true),
+                Heard::Stop => return,
                 Heard::Reload => server.reload(&read),
+                Heard::Drain => break,
             }
         }
+        // A drain may last as long as a tunnel; it can be cut short.
+        tokio::select! {
+            () = server.drain() => {}
+            () = signals.stop() => {}
+        }
     });
-    let drain = end.map_err(|error: std::io::Error| format!("cannot hear signals: {error}"))?;
-    if drain {
-        runtime.block_on(server.drain());
-    }
     server.stop();
     Ok(())
+}
+
+/// The signals and what they are heard with.
+struct Ears {
+    runtime: tokio::runtime::Runtime,
+    signals: Signals,
+}
+
+impl Ears {
+    fn new() -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("cannot hear signals: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(failed)?;
+        let signals = {
+            let _context = runtime.enter();
+            Signals::new().map_err(failed)?
+        };
+        Ok(Self { runtime, signals })
+    }
 }
 
 enum Heard {
@@ -223,6 +257,11 @@ impl Signals {
             usr1: signal(SignalKind::user_defined1())?,
             winch: signal(SignalKind::window_change())?,
         })
+    }
+
+    /// Waits for a signal that ends everything.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Heard::Stop) {}
     }
 
     async fn next(&mut self) -> Heard {
@@ -281,7 +320,20 @@ impl Server {
                 .diagnostics
                 .render(&configuration.loaded.sources));
         };
-        let old = &self.generation.site.server.listeners;
+        let before = &self.generation.site.server;
+        let fixed = |spec: &relais_policy::ServerSpec| {
+            (
+                spec.user.clone(),
+                spec.group.clone(),
+                spec.pid_file.clone(),
+                spec.backlog,
+            )
+        };
+        if fixed(before) != fixed(&site.server) {
+            let message = "User, Group, PidFile and ListenBacklog change with the next start only";
+            self.log(Level::Warn, message);
+        }
+        let old = &before.listeners;
         let new = site.server.listeners.clone();
         let added: Vec<ListenerSpec> = new
             .iter()

@@ -177,6 +177,19 @@ fn graceful_stop_lets_tunnels_end() {
 }
 
 #[test]
+fn a_drain_can_be_cut_short() {
+    let mut site = Tunnels::new();
+    let mut tunnel = site.open("/ws/x");
+    site.proxy.control("graceful-stop");
+    assert!(eventually(
+        || TcpStream::connect(site.proxy.address()).is_err()
+    ));
+    tunnel.check("the drain waits for this tunnel");
+    site.proxy.signal(Signal::SIGTERM);
+    assert!(site.proxy.wait().expect("an end").success());
+}
+
+#[test]
 fn start_detaches_and_stop_ends_it() {
     let origin = Origin::start();
     let site = Site::new(

@@ -10,6 +10,7 @@
 mod browser;
 mod conformance;
 mod curl;
+mod desync;
 mod harness;
 mod lifecycle;
 mod origins;

@@ -177,15 +177,19 @@ fn flood(origin: &mut Conn, limit: usize) -> usize {
     sent
 }
 
-/// A listener for a test that plays the origin itself, and relais in front of it.
 fn own_origin() -> (TcpListener, Running) {
+    origin_behind("ProxyPass /ws ws://ORIGIN/ws")
+}
+
+/// A listener for a test that plays the origin itself, and relais in front of it.
+pub(crate) fn origin_behind(configuration: &str) -> (TcpListener, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen as the origin");
     let address = listener.local_addr().expect("the origin's address");
-    let proxy = Running::relais(&format!("ProxyPass /ws ws://{address}/ws"));
+    let proxy = Running::relais(&configuration.replace("ORIGIN", &address.to_string()));
     (listener, proxy)
 }
 
-fn accepted(listener: &TcpListener) -> Conn {
+pub(crate) fn accepted(listener: &TcpListener) -> Conn {
     Conn::new(listener.accept().expect("a connection from relais").0)
 }
 
