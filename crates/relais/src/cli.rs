@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
+use relais_telemetry::Level;
 
 /// Where the demonstration listens without `--listen`.
 const DEMO: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -71,7 +72,7 @@ pub(crate) struct Arguments {
     /// `-E`: errors before the log is open go to this file.
     pub(crate) startup_log: Option<PathBuf>,
     /// `-e`: the log level while starting.
-    pub(crate) startup_level: Option<String>,
+    pub(crate) startup_level: Option<Level>,
     /// Set by `-k start` for the process it leaves behind.
     pub(crate) detached: bool,
 }
@@ -145,7 +146,7 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-C" => parsed.before.push(parser.value()?.string()?),
         "-c" => parsed.after.push(parser.value()?.string()?),
         "-E" => parsed.startup_log = Some(parser.value()?.into()),
-        "-e" => parsed.startup_level = Some(parser.value()?.string()?),
+        "-e" => parsed.startup_level = Some(level(&parser.value()?.string()?)?),
         "-k" => parsed.action = order(&parser.value()?.string()?)?,
         "-t" | "-T" => parsed.action = Action::Check,
         "-S" => {
@@ -167,6 +168,10 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         other => return Err(format!("unexpected argument {other}").into()),
     }
     Ok(())
+}
+
+fn level(word: &str) -> Result<Level, lexopt::Error> {
+    Level::parse(word).ok_or_else(|| format!("-e takes a log level, not {word}").into())
 }
 
 fn define(argument: &str) -> (String, Option<String>) {
@@ -268,6 +273,7 @@ mod tests {
     fn mistakes() {
         for line in [
             "-k reload",
+            "-e loud",
             "-q",
             "--listen 1",
             "demo --listen here",

@@ -1,10 +1,12 @@
 //! From the command line to a configuration, with all that is wrong told.
 
+use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use relais_conf::{DiskFiles, Files, Options};
+use relais_conf::{DiskFiles, Files, Options, Severity, render_one};
 use relais_modules::Configuration;
+use relais_telemetry::Level;
 
 use crate::cli::Arguments;
 use crate::{Failure, Outcome, report};
@@ -47,20 +49,52 @@ pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
     relais_modules::configure(options, files, &resolve)
 }
 
-/// Prints diagnostics to standard error.
-pub(crate) fn print(configuration: &Configuration) {
-    eprint!(
-        "{}",
-        configuration
-            .diagnostics
-            .render(&configuration.loaded.sources)
-    );
+/// Prints diagnostics to standard error, down to the level that `-e` names.
+pub(crate) fn print(configuration: &Configuration, arguments: &Arguments) {
+    let least = arguments.startup_level.unwrap_or(Level::Debug);
+    let sources = &configuration.loaded.sources;
+    let shown = configuration
+        .diagnostics
+        .iter()
+        .filter(|one| level(one.severity) <= least);
+    for diagnostic in shown {
+        // Whoever reads only the head of the list is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "{}", render_one(diagnostic, sources));
+    }
+}
+
+/// The log level at which httpd says such a thing.
+fn level(severity: Severity) -> Level {
+    match severity {
+        Severity::Error => Level::Crit,
+        Severity::Warning => Level::Warn,
+        Severity::Note => Level::Info,
+    }
+}
+
+/// `-E FILE`: from here on standard error is this file.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub(crate) fn redirect_errors(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(path) = &arguments.startup_log else {
+        return Ok(());
+    };
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot write to {}: {error}", path.display());
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    let file = file.map_err(|error| failed(&error))?;
+    nix::unistd::dup2_stderr(&file).map_err(|error| failed(&error))?;
+    Ok(())
 }
 
 /// `-t`, `-S`, `-M`: all problems, then what was asked for.
 pub(crate) fn check(arguments: &Arguments) -> Outcome {
     let configuration = read(arguments)?;
-    print(&configuration);
+    print(&configuration, arguments);
     let Some(site) = &configuration.site else {
         return Err(Failure::Told);
     };

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let result = match &arguments.action {
+    let redirected = configuration::redirect_errors(&arguments);
+    let result = redirected.and_then(|()| match &arguments.action {
         Action::Help => report::help(),
         Action::Version => report::version(),
         Action::BuildSettings => report::build_settings(),
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         Action::Background => process::background(&arguments),
         Action::Run => run::foreground(&arguments),
         Action::Demo(listen) => run::demo(*listen),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::from(1),

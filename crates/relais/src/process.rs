@@ -75,7 +75,7 @@ fn is_zombie(pid: Pid) -> bool {
 pub(crate) fn signal(arguments: &Arguments, order: Order) -> Outcome {
     let configuration = configuration::read(arguments)?;
     let Some(site) = &configuration.site else {
-        configuration::print(&configuration);
+        configuration::print(&configuration, arguments);
         return Err(Failure::Told);
     };
     let path = site.server.pid_file.clone().ok_or("there is no PidFile")?;
@@ -119,7 +119,7 @@ fn wait_for_end(pid: Pid) -> Outcome {
 /// serves. Forking would need code that the compiler cannot check.
 pub(crate) fn background(arguments: &Arguments) -> Outcome {
     let configuration = configuration::read(arguments)?;
-    configuration::print(&configuration);
+    configuration::print(&configuration, arguments);
     if configuration.site.is_none() {
         return Err(Failure::Told);
     }

@@ -46,7 +46,7 @@ pub(crate) fn foreground(arguments: &Arguments) -> Outcome {
     let configuration = configuration::read(arguments)?;
     if !arguments.detached {
         // `-k start` has printed them already.
-        configuration::print(&configuration);
+        configuration::print(&configuration, arguments);
     }
     // Before anybody can know our number: an early signal must not end us.
     let ears = Ears::new()?;
