@@ -151,10 +151,13 @@ impl Pump {
         }
     }
 
-    /// Ends the tunnel for `reason`, unless it is ending already. In a WebSocket tunnel each side that is between two frames, and has not been sent
-    /// a Close frame yet, gets one with `code` (RFC 6455 section 7.4) behind its last byte; the origin's is masked with
-    /// `mask` (section 5.3). From then on the pump lingers.
+    /// Ends the tunnel for `reason`, unless it is ending already. In a WebSocket tunnel each side that is between two
+    /// frames, and has not been sent a Close frame yet, gets one with `code` (RFC 6455 section 7.4) behind its last byte;
+    /// the origin's is masked with `mask` (section 5.3). From then on the pump lingers.
     pub fn close(&mut self, reason: EndReason, code: u16, mask: [u8; 4]) {
+        if self.lingering {
+            return;
+        }
         self.reason = Some(reason);
         self.lingering = true;
         self.from_client
@@ -617,7 +620,8 @@ mod tests {
             let mut pump = Pump::new(false, true);
             pump.close(EndReason::Idle, 1001, [0; 4]);
             assert_eq!(run(&mut pump, script), expected, "{script}");
-            assert_eq!(pump.reason(), Some(EndReason::Idle));
+            pump.close(EndReason::Stopped, 1001, [0; 4]);
+            assert_eq!(pump.reason(), Some(EndReason::Idle), "the first reason");
         }
         let mut pump = Pump::new(false, true);
         run(&mut pump, "c+r 5 2");
