@@ -9,7 +9,7 @@ use crate::harness::eventually;
 use crate::harness::origin::{Origin, Then};
 use crate::harness::program::{Program, Running, Site};
 use crate::harness::wire::{Conn, Kind, status};
-use crate::origins::{ACCEPTED, HANDSHAKE, message};
+use crate::origins::{ACCEPTED, HANDSHAKE, accepted, message, origin_behind};
 
 #[test]
 fn the_check_accepts_a_good_file() {
@@ -231,6 +231,27 @@ fn the_access_log_has_a_tunnel_when_it_ends() {
         site.proxy.access_log(2)[1..],
         ["\"GET /ws/x?y HTTP/1.1\" 101 - websocket"]
     );
+}
+
+#[test]
+fn an_idle_tunnel_ends_with_close_frames_and_its_reason() {
+    let (listener, proxy) = origin_behind(
+        "Timeout 1\nLogFormat \"%>s %{tunnel-end}x\" named\nCustomLog DIR/named.log named\n\
+         ProxyPass /ws ws://ORIGIN/ws",
+    );
+    let mut client = proxy.connect();
+    client.send(&message(HANDSHAKE));
+    let mut origin = accepted(&listener);
+    origin.head().expect("the handshake");
+    origin.send(&message(ACCEPTED));
+    assert_eq!(status(&client.head().expect("the 101")), 101);
+    assert_eq!(client.rest(), b"\x88\x02\x03\xe9", "1001, unmasked");
+    let to_origin = origin.rest();
+    assert!(to_origin.starts_with(b"\x88\x82") && to_origin.len() == 8);
+    drop((client, origin));
+    assert!(eventually(
+        || proxy.site.dir.read("named.log") == "101 idle\n"
+    ));
 }
 
 /// relais in front of an origin that accepts every handshake.
