@@ -87,3 +87,50 @@ fn the_origins_time_does_not_run_while_the_client_sends() {
     origin.send(&message("HTTP/1.1 200 OK\nContent-Length: 2\n\nok"));
     assert_eq!(status(&client.message(Kind::Response)), 200);
 }
+
+#[test]
+fn a_bad_key_opens_no_tunnel() {
+    let (listener, proxy) = origin_behind("ProxyPass / ws://ORIGIN/");
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n";
+    let rows = [
+        ("short", "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==\n".to_owned()),
+        ("repeated", key.repeat(2)),
+        (
+            "no base64",
+            "Sec-WebSocket-Key: ????????????????????????\n".to_owned(),
+        ),
+    ];
+    listener
+        .set_nonblocking(true)
+        .expect("look without waiting");
+    for (what, keys) in rows {
+        let mut client = proxy.connect();
+        client.send(&message(&HANDSHAKE.replace(key, &keys)));
+        assert_eq!(status(&client.message(Kind::Response)), 400, "{what}");
+        assert!(listener.accept().is_err(), "{what}: the origin was asked");
+    }
+}
+
+#[test]
+fn trailers_of_a_request_arrive_but_those_that_could_be_taken_for_fields() {
+    let (listener, proxy) = origin_behind("ProxyPass / http://ORIGIN/");
+    let mut client = proxy.connect();
+    client.send(&message(
+        "POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\nHost: evil\n\n",
+    ));
+    let mut origin = accepted(&listener);
+    let head = origin.head().expect("the request");
+    assert_eq!(
+        field(&head, "transfer-encoding").as_deref(),
+        Some("chunked")
+    );
+    let body = message("5\nhello\n0\nX-Sum: 1\n\n");
+    assert_eq!(origin.exactly(body.len()), body);
+    origin.send(&message("HTTP/1.1 204 No Content\n\n"));
+    assert_eq!(status(&client.message(Kind::Response)), 204);
+    client.send(&message("GET /next HTTP/1.1\nHost: a\n\n"));
+    let next = origin
+        .head()
+        .expect("the next request on the same connection");
+    assert!(next.starts_with(b"GET /next HTTP/1.1\r\n"));
+}
