@@ -120,12 +120,14 @@ impl Input {
 mod tests {
     use super::*;
 
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(test);
+    }
+
     #[test]
     fn bytes_are_consumed_in_order_and_memory_is_given_back() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        run(async {
             let buffers = Buffers::default();
             let mut input = Input::default();
             let mut source: &[u8] = b"hello world";
@@ -146,10 +148,7 @@ mod tests {
 
     #[test]
     fn a_full_read_makes_the_next_one_larger() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        run(async {
             let buffers = Buffers::default();
             let mut input = Input::default();
             let body = vec![7; 4 * BULK];

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use relais_conf::{
-    Diagnostic, Diagnostics, Item, Loaded, Section as SectionNode, SourceMap, Span, Text,
+    Diagnostic, Diagnostics, Directive as DirectiveNode, Item, Loaded, Section as SectionNode,
+    SourceMap, Span, Text,
 };
 use relais_expr::{Regex, RegexError, RegexFlags};
 
@@ -226,14 +227,7 @@ impl Reader<'_, '_> {
         for item in items {
             match item {
                 Item::Directive(directive) => {
-                    self.directive(
-                        &directive.name,
-                        &directive.args,
-                        directive.span,
-                        host,
-                        None,
-                        context,
-                    );
+                    self.directive(directive, host, None, context);
                 }
                 Item::Section(section) => self.host_section(section, host),
             }
@@ -330,14 +324,7 @@ impl Reader<'_, '_> {
         for item in &section.items {
             match item {
                 Item::Directive(directive) => {
-                    self.directive(
-                        &directive.name,
-                        &directive.args,
-                        directive.span,
-                        host,
-                        Some(index),
-                        context,
-                    );
+                    self.directive(directive, host, Some(index), context);
                 }
                 Item::Section(inner) => self.nested(inner, section),
             }
@@ -427,13 +414,12 @@ impl Reader<'_, '_> {
 
     fn directive(
         &mut self,
-        name: &Text,
-        args: &Text,
-        line: Span,
+        directive: &DirectiveNode,
         host: usize,
         section: Option<usize>,
         context: Context,
     ) {
+        let (name, args, line) = (&directive.name, &directive.args, directive.span);
         let Some(&(module, row, allowed, proper)) =
             self.rows.get(&name.lossy().to_ascii_lowercase())
         else {

@@ -155,9 +155,6 @@ impl Place<'_> {
     }
 }
 
-/// A handler for a fixed number of words.
-pub type Handler<M, A> = fn(&mut Slot<'_, M>, A) -> SetResult;
-
 /// How a directive's arguments are taken, with the code that takes them.
 pub enum Set<M: Module> {
     /// `On` or `Off`.
@@ -242,12 +239,10 @@ impl<M: Module> Directive<M> {
     /// Splits the arguments as the row's shape asks and calls its handler;
     /// what is refused becomes diagnostics.
     pub(crate) fn apply(&self, slot: &mut Slot<'_, M>, args: &Text) {
-        let before = slot.diagnostics.counts().0;
         if let Err(problem) = self.call(slot, args) {
             let diagnostic = self.diagnostic(slot, problem);
             slot.diagnostics.push(diagnostic);
         }
-        debug_assert!(slot.diagnostics.counts().0 >= before);
     }
 
     fn call(&self, slot: &mut Slot<'_, M>, args: &Text) -> SetResult {

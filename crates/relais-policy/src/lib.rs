@@ -18,9 +18,7 @@ pub mod uri;
 mod variables;
 
 pub use decision::{Decision, Forward, Respond};
-pub use directive::{
-    Context, Directive, DirectiveInfo, Handler, Place, Problem, Set, SetResult, Slot,
-};
+pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
     Connection, Environment, Exchange, Flow, LogLine, Phase, Phases, ProxyUrl, ResponsePhase,
 };
@@ -33,3 +31,34 @@ pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, ReadTimeout, RequestLimits, Scheme,
     ServerSpec, WorkerSpec,
 };
+
+/// Every diagnostic code of this crate with its meaning. Codes are stable and
+/// never used again for something else.
+pub const CODES: &[(&str, &str)] = &[
+    ("RC0201", "a directive's arguments are not what it takes"),
+    ("RC0202", "a directive may not stand in this place"),
+    ("RC0203", "a directive is accepted and has no effect here"),
+    ("RC0204", "httpd has this, relais does not yet"),
+    ("RC0205", "no module of httpd has a directive of this name"),
+    (
+        "RC0206",
+        "the argument of a section's opening line is wrong",
+    ),
+    ("RC0207", "a section may not stand inside this one"),
+    ("RC0208", "httpd has this, relais will not"),
+    ("RC0209", "the host name of a virtual host has no address"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_that_is_used_is_listed_once() {
+        let sources = [include_str!("build.rs"), include_str!("directive.rs")];
+        let quoted = sources.iter().flat_map(|source| source.split('"'));
+        let used: BTreeSet<&str> = quoted.filter(|word| word.starts_with("RC0")).collect();
+        let listed: Vec<&str> = super::CODES.iter().map(|(code, _)| *code).collect();
+        assert_eq!(used.into_iter().collect::<Vec<_>>(), listed);
+    }
+}
