@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask cases`.
+//! Developer commands: `cargo xtask test`, `bench`, `cases`, `fuzz`.
 
 mod cases;
+mod fuzz;
 mod packages;
 mod tool;
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("bench") => bench(rest),
         Some("cases") => cases::run(rest),
+        Some("fuzz") => fuzz::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -88,4 +90,6 @@ usage: cargo xtask COMMAND
 test [ARGUMENTS]   provides the packages that the tests need, then checks style, lints and runs every test;
                    ARGUMENTS go to `cargo test`
 bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed
-cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais";
+cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais
+fuzz [--minutes N] [TARGET]...
+                   looks for bytes that break a reader of configuration text, with cargo-fuzz";
