@@ -9,7 +9,8 @@ use relais_http1::{
 };
 use relais_policy::{Forward, Respond};
 use relais_telemetry::httpdate;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use relais_upstream::ReadHalf;
+use tokio::net::tcp::WriteHalf;
 
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
@@ -37,6 +38,10 @@ pub(crate) enum Finished {
 /// Why there is no whole response.
 #[derive(Debug)]
 pub(crate) enum Trouble {
+    /// The origin's connection was closed before it took a byte of the request.
+    Unsent(io::Error),
+    /// The origin did not say within `ping=` that it is there.
+    NoPing,
     /// The origin's connection broke before a byte of an answer.
     Silent(io::Error),
     /// It ended in the middle of a head.
@@ -61,7 +66,10 @@ impl Trouble {
             Self::Client => None,
             // httpd says 502 here; 504 tells the operator which it was.
             Self::TimedOut => Some(Respond::status(504)),
-            Self::Silent(_) => Some(proxy_error(502, "Error reading from remote server")),
+            Self::NoPing => Some(Respond::status(503)),
+            Self::Silent(_) | Self::Unsent(_) => {
+                Some(proxy_error(502, "Error reading from remote server"))
+            }
             _ => Some(Respond::status(502)),
         }
     }
@@ -70,7 +78,8 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent(error) => write!(
+            Self::NoPing => f.write_str("AH01102: the origin did not answer the ping in time"),
+            Self::Unsent(error) | Self::Silent(error) => write!(
                 f,
                 "AH01102: error reading status line from remote server: {error}"
             ),
@@ -112,6 +121,9 @@ impl Download<'_, '_> {
             match head.status() {
                 101 => return Ok(Finished::Switching(std::mem::take(&mut *head))),
                 status @ 100..=199 => {
+                    if self.shared.held.replace(false) {
+                        self.shared.go.notify_one();
+                    }
                     if interim_allowed(self.turn, status) {
                         self.relay_interim(&mut head, to).await?;
                     }
@@ -129,7 +141,10 @@ impl Download<'_, '_> {
         input: &mut Input,
         head: &mut ResponseHead,
     ) -> Result<(), Trouble> {
-        let limits = ResponseLimits::default();
+        let limits = ResponseLimits {
+            field: self.forward.worker.field_max,
+            ..ResponseLimits::default()
+        };
         loop {
             if !input.is_empty()
                 && let Parse::Complete { consumed } = head
@@ -145,6 +160,9 @@ impl Download<'_, '_> {
                 }
                 Ok(0) => return Err(Trouble::CutHead),
                 Ok(_) => {}
+                Err(error) if is_timeout(&error) && self.shared.held.get() => {
+                    return Err(Trouble::NoPing);
+                }
                 Err(error) if is_timeout(&error) => return Err(Trouble::TimedOut),
                 Err(error) if input.is_empty() => return Err(Trouble::Silent(error)),
                 Err(_) => return Err(Trouble::CutHead),
@@ -155,7 +173,11 @@ impl Download<'_, '_> {
     /// Reads once from the origin. Its time runs while the request is whole in
     /// its hands; a client that still sends has limits of its own.
     async fn read(&self, from: &mut ReadHalf<'_>, input: &mut Input) -> io::Result<usize> {
-        let limit = self.forward.worker.timeout;
+        let worker = &self.forward.worker;
+        let limit = worker.timeout;
+        if let (true, Some(ping)) = (self.shared.held.get(), worker.ping) {
+            return within(ping, input.fill(from, &self.turn.worker.buffers)).await;
+        }
         loop {
             let result = within(limit, input.fill(from, &self.turn.worker.buffers)).await;
             match result {

@@ -15,6 +15,7 @@ use relais_http1::{BodyDecoder, BodyError, BodyLength, Expect, Step, Version};
 use relais_policy::{Forward, Respond, WorkerSpec};
 use relais_telemetry::Level;
 use relais_upstream::{ConnectError, Lease};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::answer::{self, Body};
@@ -22,7 +23,7 @@ use crate::connection::Client;
 use crate::download::{Download, Finished, Trouble};
 use crate::handshake::{self, Asked};
 use crate::input::Input;
-use crate::time::write_all_within;
+use crate::time::write_counted;
 use crate::turn::{Next, Sent, Turn};
 use crate::upload::{Upload, UploadError};
 
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) started: Cell<bool>,
     /// The final response ends with the client's connection.
     pub(crate) until_close: Cell<bool>,
+    /// The body waits until the origin has said anything (`ping=`).
+    pub(crate) held: Cell<bool>,
+    /// Tells the upload that it is held no more.
+    pub(crate) go: Notify,
 }
 
 impl Shared {
@@ -78,6 +83,7 @@ pub(crate) async fn run(
         Ok(lease) => lease,
         Err(error) => return unreachable(turn, client, worker, &error).await,
     };
+    let mut pinged = false;
     loop {
         let mut input = Input::default();
         let home = turn.worker;
@@ -89,13 +95,14 @@ pub(crate) async fn run(
         );
         shared.upload_done.set(no_body);
         shared.upload_over.set(no_body);
+        shared.held.set(!no_body && worker.ping.is_some());
         let reused = lease.reused;
         let attempt = attempt(
             turn, client, &mut lease, &mut input, forward, &shared, &mut sent,
         )
         .await;
         match attempt {
-            Attempt::Failed(Trouble::Silent(_)) if reused && may_repeat(turn) => {
+            Attempt::Failed(trouble) if repeats(turn, &trouble, reused, &mut pinged) => {
                 lease = match turn.worker.pool.connect(worker).await {
                     Ok(lease) => lease,
                     Err(error) => return unreachable(turn, client, worker, &error).await,
@@ -142,9 +149,22 @@ struct Ended<'s> {
     shared: Shared,
 }
 
-/// Whether a request may be sent a second time after a reused connection was
-/// found closed before any byte of an answer: only one that changes nothing
-/// (RFC 9110 §9.2.2) and has no body, since the origin may have acted on it.
+/// Whether a request is sent a second time, on a fresh connection: the first
+/// one carried an earlier request, was found closed before any byte of an
+/// answer, and took nothing of this request or only what may be repeated; or
+/// the origin did not answer a `ping=`, which is tried once more.
+fn repeats(turn: &Turn<'_>, trouble: &Trouble, reused: bool, pinged: &mut bool) -> bool {
+    match trouble {
+        Trouble::Unsent(_) => reused,
+        Trouble::Silent(_) => reused && may_repeat(turn),
+        // The body is still here, and a head that promises one is no request.
+        Trouble::NoPing => !std::mem::replace(pinged, true),
+        _ => false,
+    }
+}
+
+/// Whether the origin may have acted on a request without harm in acting on it
+/// again: one that changes nothing (RFC 9110 §9.2.2) and has no body.
 fn may_repeat(turn: &Turn<'_>) -> bool {
     turn.exchange.meta.body == BodyLength::None
         && matches!(
@@ -167,8 +187,9 @@ async fn attempt(
     let limit = forward.worker.timeout;
     // An origin that refuses the rest of a head may have answered its start, so
     // only a time-out ends here; a broken connection shows when it is read.
-    match write_all_within(limit, &mut origin_write, &forward.head).await {
-        Err(error) if is_timeout(&error) => return Attempt::Failed(Trouble::TimedOut),
+    match write_counted(limit, &mut origin_write, &forward.head).await {
+        Err(error) if is_timeout(&error.error) => return Attempt::Failed(Trouble::TimedOut),
+        Err(error) if error.taken == 0 => return Attempt::Failed(Trouble::Unsent(error.error)),
         _ => {}
     }
     let received = Cell::new(0);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use relais_policy::{HostSpec, Site};
 use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
+use relais_upstream::Upstreams;
 
 /// A configuration in force, shared by all worker threads and swapped on
 /// reload. A request keeps the one it began with.
@@ -12,6 +13,8 @@ pub struct Generation {
     pub site: Site,
     /// One entry per host of the site, in the same order.
     pub logs: Vec<HostLogs>,
+    /// What is known of its origins, over all threads.
+    pub upstreams: Upstreams,
 }
 
 /// The open logs of one host.
@@ -33,6 +36,18 @@ pub struct HostAccessLog {
 }
 
 impl Generation {
+    /// A configuration with its logs, one entry per host in the same order;
+    /// what is known of origins comes from the generation before.
+    #[must_use]
+    pub fn new(site: Site, logs: Vec<HostLogs>, previous: Option<&Self>) -> Self {
+        let upstreams = Upstreams::adopt(previous.map(|previous| &previous.upstreams));
+        Self {
+            site,
+            logs,
+            upstreams,
+        }
+    }
+
     /// The logs of a host.
     ///
     /// # Panics

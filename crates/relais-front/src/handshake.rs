@@ -13,9 +13,8 @@ use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_fi
 use relais_policy::{Forward, Respond};
 use relais_telemetry::Level;
 use relais_tunnel::{Handoff, TunnelLimits};
-use relais_upstream::Lease;
+use relais_upstream::{Counted, Lease, Stream};
 use relais_websocket::Key;
-use tokio::net::TcpStream;
 
 use crate::connection::Client;
 use crate::download::{httpd_order, status_line};
@@ -36,7 +35,8 @@ pub(crate) struct Asked(Option<Key>);
 
 /// A tunnel that is to be handed to an engine.
 pub(crate) struct Plan {
-    origin: TcpStream,
+    origin: Stream,
+    counted: Counted,
     to_client: Vec<u8>,
     to_client_head: usize,
     websocket: bool,
@@ -157,8 +157,10 @@ pub(crate) fn plan(
     // Any byte in either direction resets it; the larger of both sides' limits
     // counts, as in httpd.
     let idle = turn.spec().timeout.max(forward.worker.timeout);
+    let (origin, counted) = lease.into_parts();
     Next::Tunnel(Box::new(Plan {
-        origin: lease.stream,
+        origin,
+        counted,
         to_client,
         to_client_head,
         websocket,
@@ -176,7 +178,7 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     let sockets = client
         .stream
         .into_std()
-        .and_then(|near| Ok((near, plan.origin.into_std()?)));
+        .and_then(|near| Ok((OwnedFd::from(near), plan.origin.into_fd()?)));
     let (near, far) = match sockets {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -187,14 +189,14 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
         }
     };
     let handoff = Handoff {
-        client: OwnedFd::from(near),
-        origin: OwnedFd::from(far),
+        client: near,
+        origin: far,
         to_origin,
         to_client: plan.to_client,
         to_client_head: plan.to_client_head,
         websocket: plan.websocket,
         limits: plan.limits,
-        label: Box::new(plan.record),
+        label: Box::new(plan.record.counting(plan.counted)),
     };
     if let Err(handoff) = worker.engine.submit(handoff) {
         tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));

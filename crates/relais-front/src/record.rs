@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use relais_http1::Fields;
 use relais_telemetry::{AccessLog, ConnectionState, LineEnd, PendingLine, Record, TunnelFacts};
 use relais_tunnel::{Label, TunnelEnd};
+use relais_upstream::Counted;
 
 use crate::generation::HostAccessLog;
 use crate::turn::{Next, Sent, Turn};
@@ -62,6 +63,7 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
         before: turn.begun.elapsed(),
         received: turn.received,
         sent: sent.bytes,
+        counted: None,
     }
 }
 
@@ -83,10 +85,23 @@ pub(crate) struct TunnelRecord {
     before: Duration,
     received: u64,
     sent: u64,
+    /// Counts the origin's connection while the tunnel lives.
+    counted: Option<Counted>,
+}
+
+impl TunnelRecord {
+    /// The same, holding what counts the origin's connection.
+    pub(crate) fn counting(self, counted: Counted) -> Self {
+        Self {
+            counted: Some(counted),
+            ..self
+        }
+    }
 }
 
 impl Label for TunnelRecord {
-    fn ended(self: Box<Self>, end: &TunnelEnd) {
+    fn ended(mut self: Box<Self>, end: &TunnelEnd) {
+        self.counted = None;
         let duration = self.before + end.duration;
         let facts = TunnelFacts {
             end: end.reason.as_str(),

@@ -30,19 +30,39 @@ pub(crate) async fn until<T>(
     }
 }
 
+/// A write that failed, and how much the system had taken by then.
+pub(crate) struct WriteFailure {
+    pub(crate) error: io::Error,
+    pub(crate) taken: usize,
+}
+
 /// Writes all bytes; the limit counts from the last byte that was taken, as
 /// httpd's `Timeout` does, so that a slow reader is not a silent one.
 pub(crate) async fn write_all_within(
     limit: Duration,
     to: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
+    bytes: &[u8],
 ) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let taken = within(limit, to.write(bytes)).await?;
-        if taken == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+    let result = write_counted(limit, to, bytes).await;
+    result.map_err(|failure| failure.error)
+}
+
+/// The same; a failure tells how much may have arrived.
+pub(crate) async fn write_counted(
+    limit: Duration,
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+) -> Result<(), WriteFailure> {
+    let mut taken = 0;
+    while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+        match within(limit, to.write(rest)).await {
+            Ok(0) => {
+                let error = io::ErrorKind::WriteZero.into();
+                return Err(WriteFailure { error, taken });
+            }
+            Ok(count) => taken += count,
+            Err(error) => return Err(WriteFailure { error, taken }),
         }
-        bytes = bytes.get(taken..).unwrap_or_default();
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::io;
 
 use relais_http1::{BodyDecoder, BodyEncoder, BodyError, Step};
 use relais_policy::WorkerSpec;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use relais_upstream::WriteHalf;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::Instant;
 
 use crate::forward::{Shared, is_timeout};
@@ -69,6 +70,9 @@ impl Upload<'_, '_> {
         to: &mut WriteHalf<'_>,
     ) -> Result<(), UploadError> {
         let body = self.turn.exchange.meta.body;
+        while self.shared.held.get() {
+            self.shared.go.notified().await;
+        }
         let mut decoder = BodyDecoder::new(body);
         let mut encoder = BodyEncoder::new(body);
         let mut out = Vec::new();

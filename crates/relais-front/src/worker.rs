@@ -132,10 +132,11 @@ impl Worker {
         engine: EngineHandle,
         connections: Arc<AtomicUsize>,
     ) -> Self {
+        let pool = Pool::new(Arc::clone(&generation.upstreams.limits));
         Self {
             generation: RefCell::new(generation),
             sets: RefCell::default(),
-            pool: Pool::default(),
+            pool,
             buffers: Buffers::default(),
             requests: Shelf::default(),
             responses: Shelf::default(),

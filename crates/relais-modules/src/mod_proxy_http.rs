@@ -60,6 +60,7 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         parts,
         hops,
         reuse: worker.reuse,
+        ping: worker.ping.is_some(),
         upgrade: upgrade.as_ref().map(|asked| asked.value.as_slice()),
     };
     let head = head.write()?;
@@ -184,6 +185,8 @@ struct Head<'a> {
     parts: mod_proxy::Parts<'a>,
     hops: Option<u64>,
     reuse: bool,
+    /// Whether the origin has to say that it is there before a body is sent.
+    ping: bool,
     upgrade: Option<&'a [u8]>,
 }
 
@@ -235,6 +238,10 @@ impl Head<'_> {
                 continue;
             }
             fields.append(name, value)?;
+        }
+        let has_body = self.exchange.meta.body != BodyLength::None;
+        if self.ping && has_body && !fields.contains("Expect") {
+            fields.append("Expect", "100-Continue")?;
         }
         if let (Some(hops), true) = (self.hops, fields.contains("Max-Forwards")) {
             fields.set("Max-Forwards", hops.to_string())?;

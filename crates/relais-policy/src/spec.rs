@@ -4,7 +4,7 @@
 //! sizes are bytes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,7 +166,8 @@ pub struct HostSpec {
 /// How an origin is reached and how long it may take: httpd's proxy worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WorkerSpec {
-    /// Its name, `http://host:port`, as logs and status pages show it.
+    /// Its name, `http://host:port` or `unix:/path|http://host`, as logs and
+    /// status pages show it.
     pub name: String,
     /// `http`, `https`, `ws` or `wss`, lower case.
     pub scheme: Scheme,
@@ -174,6 +175,9 @@ pub struct WorkerSpec {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// The Unix socket that is connected to in place of host and port
+    /// (`unix:/path|http://host/`).
+    pub socket: Option<PathBuf>,
     /// `timeout=`, else `ProxyTimeout`, else `Timeout`.
     pub timeout: Duration,
     /// `connectiontimeout=`, else `timeout`.
@@ -182,6 +186,77 @@ pub struct WorkerSpec {
     pub reuse: bool,
     /// `ttl=`: how long an idle connection may be kept.
     pub idle_max: Duration,
+    /// `addressttl=`: how long the addresses of `host` are remembered; `None`
+    /// leaves it to the resolver's own limit.
+    pub address_ttl: Option<Duration>,
+    /// `max=`: connections to the origin at the same time, over all threads;
+    /// `None` is no limit.
+    pub connections_max: Option<u32>,
+    /// `acquire=`: how long a request waits where `connections_max` are open;
+    /// `None` waits without a limit.
+    pub acquire: Option<Duration>,
+    /// `keepalive=On`: `SO_KEEPALIVE` on its connections.
+    pub keep_alive: bool,
+    /// `ping=`: requests with a body are sent with `Expect: 100-continue`, and
+    /// an answer of any kind has to come within this time.
+    pub ping: Option<Duration>,
+    /// `responsefieldsize=`: bytes in one field line of a response.
+    pub field_max: usize,
+    /// `receivebuffersize=`, else `ProxyReceiveBufferSize`: `SO_RCVBUF` in
+    /// bytes; `None` leaves it to the system.
+    pub receive_buffer: Option<u32>,
+    /// `ProxySourceAddress`: the local address of its connections.
+    pub source: Option<IpAddr>,
+}
+
+impl WorkerSpec {
+    /// A worker with httpd's defaults and one limit for all its waiting.
+    #[must_use]
+    pub fn new(scheme: Scheme, host: &str, port: u16, timeout: Duration) -> Self {
+        let bracketed = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let shown = if port == scheme.port() {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        Self {
+            name: format!("{}://{bracketed}{shown}", scheme.as_str()),
+            scheme,
+            host: host.to_owned(),
+            port,
+            socket: None,
+            timeout,
+            connect_timeout: timeout,
+            reuse: true,
+            idle_max: Self::IDLE_MAX,
+            address_ttl: None,
+            connections_max: None,
+            acquire: None,
+            keep_alive: false,
+            ping: None,
+            field_max: Self::FIELD_MAX,
+            receive_buffer: None,
+            source: None,
+        }
+    }
+
+    /// How long an idle connection is kept where no `ttl=` says otherwise;
+    /// httpd keeps it until the origin closes it.
+    pub const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// httpd's longest field line of a response (`HUGE_STRING_LEN`).
+    pub const FIELD_MAX: usize = 8192;
+
+    /// Host and port as a `Host` field has them: without a default port.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        let at = self.name.rfind("://").map_or(0, |at| at + 3);
+        self.name.get(at..).unwrap_or_default()
+    }
 }
 
 /// The schemes of an origin.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// No connection to an origin; always the origin's side, and another worker
@@ -18,15 +17,21 @@ pub enum ConnectError {
     },
     /// No address accepted the connection; the last failure is told.
     Connect {
-        /// The last address tried.
-        address: SocketAddr,
+        /// The last address tried, or the Unix socket's path.
+        address: String,
         /// Why it failed.
         error: io::Error,
     },
     /// No address answered in time.
     TimedOut {
-        /// The last address tried.
-        address: SocketAddr,
+        /// The last address tried, or the Unix socket's path.
+        address: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// As many connections are open as `max=` allows, and none was given back
+    /// within `acquire=`.
+    Exhausted {
         /// How long it was waited for.
         after: Duration,
     },
@@ -41,7 +46,7 @@ impl ConnectError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Resolve { .. } | Self::Tls => 500,
-            Self::Connect { .. } | Self::TimedOut { .. } => 503,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Exhausted { .. } => 503,
         }
     }
 }
@@ -60,6 +65,11 @@ impl fmt::Display for ConnectError {
                     after.as_secs_f64()
                 )
             }
+            Self::Exhausted { after } => write!(
+                f,
+                "no connection was free within {} s (acquire)",
+                after.as_secs_f64()
+            ),
             Self::Tls => f.write_str(
                 "no protocol handler was valid for this URL: TLS to origins is not implemented yet",
             ),

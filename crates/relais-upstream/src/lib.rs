@@ -4,9 +4,16 @@
 //! nothing of requests: it hands out a [`Lease`] on a connection and takes it
 //! back when the message on it ended where its framing said.
 
+mod connect;
 mod error;
+mod limit;
 mod pool;
 mod resolve;
+mod stream;
+mod upstreams;
 
 pub use error::ConnectError;
-pub use pool::{Lease, Pool};
+pub use limit::Limits;
+pub use pool::{Counted, Lease, Pool};
+pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use upstreams::Upstreams;

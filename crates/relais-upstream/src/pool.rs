@@ -2,20 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use relais_policy::WorkerSpec;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::connect::connect;
 use crate::error::ConnectError;
+use crate::limit::{Limit, Limits, Permit};
 use crate::resolve::Resolver;
+use crate::stream::Stream;
 
 /// Idle connections kept per origin and worker thread at the most.
 const IDLE_MAX: usize = 256;
@@ -23,85 +21,131 @@ const IDLE_MAX: usize = 256;
 /// One worker thread's connections to origins.
 #[derive(Default)]
 pub struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
+    idle: Rc<RefCell<IdleMap>>,
     names: RefCell<HashMap<String, Arc<str>>>,
+    limits: Arc<Limits>,
+    limited: RefCell<LimitMap>,
     resolver: Resolver,
 }
 
+type LimitMap = HashMap<(Arc<str>, u32), Arc<Limit>>;
+type IdleMap = HashMap<Arc<str>, Vec<Idle>>;
+
 struct Idle {
-    stream: TcpStream,
+    connection: Connection,
     since: Instant,
+    /// When it is too old to be used again.
+    idle_max: Duration,
+}
+
+/// A connection with the right to be one.
+struct Connection {
+    stream: Stream,
+    permit: Option<Permit>,
 }
 
 /// A connection in use.
 pub struct Lease {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Whether it has carried a request before: its origin may have closed it
     /// in the same moment, which a fresh one cannot have suffered.
     pub reused: bool,
+    permit: Option<Permit>,
 }
 
+impl Lease {
+    /// The connection and what counts it: whoever takes the stream keeps the
+    /// other while the stream is open, so that a tunnel counts towards `max=`.
+    #[must_use]
+    pub fn into_parts(self) -> (Stream, Counted) {
+        (self.stream, Counted(self.permit))
+    }
+}
+
+/// Counts a connection towards its origin's `max=` while it lives.
+pub struct Counted(#[expect(dead_code, reason = "held for its drop")] Option<Permit>);
+
 impl Pool {
+    /// A pool under limits that other threads share.
+    #[must_use]
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// An idle connection to the worker's origin, or a new one.
     ///
     /// # Errors
     /// When the origin cannot be reached.
     pub async fn acquire(&self, worker: &WorkerSpec) -> Result<Lease, ConnectError> {
         if worker.reuse
-            && let Some(stream) = self.take_idle(worker)
+            && let Some(connection) = self.take_idle(worker)
         {
             return Ok(Lease {
-                stream,
+                stream: connection.stream,
                 reused: true,
+                permit: connection.permit,
             });
         }
         self.connect(worker).await
     }
 
-    /// A new connection to the worker's origin: every address is tried, each
-    /// for a fair part of the time that is left.
+    /// A new connection to the worker's origin.
     ///
     /// # Errors
-    /// When no address accepts.
+    /// When no address accepts, or when `max=` connections are open and none
+    /// ends within `acquire=`.
     pub async fn connect(&self, worker: &WorkerSpec) -> Result<Lease, ConnectError> {
-        if worker.scheme.is_tls() {
-            return Err(ConnectError::Tls);
-        }
-        let lookup = self.resolver.lookup(&worker.host);
-        let addresses = match timeout(worker.connect_timeout, lookup).await {
-            Ok(answer) => answer,
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        let permit = match worker.connections_max {
+            Some(most) => Some(self.permit(worker, most).await?),
+            None => None,
         };
-        let addresses = addresses.map_err(|error| ConnectError::Resolve {
-            host: worker.host.clone(),
-            error,
-        })?;
-        let end = Instant::now() + worker.connect_timeout;
-        let mut failure = None;
-        for (tried, &ip) in addresses.iter().enumerate() {
-            let left = end.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
-            match connect_one(ip, worker, share).await {
-                Ok(stream) => {
-                    return Ok(Lease {
-                        stream,
-                        reused: false,
-                    });
-                }
-                Err(error) => failure = Some(error),
-            }
+        Ok(Lease {
+            stream: connect(&self.resolver, worker).await?,
+            reused: false,
+            permit,
+        })
+    }
+
+    async fn permit(&self, worker: &WorkerSpec, most: u32) -> Result<Permit, ConnectError> {
+        let limit = self.limit(worker, most);
+        let exhausted = |after| ConnectError::Exhausted { after };
+        let permit = match worker.acquire {
+            Some(patience) => timeout(patience, limit.acquire())
+                .await
+                .map_err(|_| exhausted(patience))?,
+            None => limit.acquire().await,
+        };
+        permit.ok_or_else(|| exhausted(Duration::ZERO))
+    }
+
+    /// The limit of a worker; on its first use here, a task that gives up this
+    /// thread's idle connections as soon as another request wants one.
+    fn limit(&self, worker: &WorkerSpec, most: u32) -> Arc<Limit> {
+        let key = (self.intern(&worker.name), most);
+        if let Some(limit) = self.limited.borrow().get(&key) {
+            return Arc::clone(limit);
         }
-        self.resolver.forget(&worker.host);
-        Err(failure.unwrap_or_else(|| ConnectError::Resolve {
-            host: worker.host.clone(),
-            error: std::io::Error::other("no address"),
-        }))
+        let limit = self.limits.of(&worker.name, most);
+        let (idle, watched) = (Rc::downgrade(&self.idle), Arc::clone(&limit));
+        let name = Arc::clone(&key.0);
+        tokio::task::spawn_local(async move {
+            loop {
+                watched.wanted().await;
+                let Some(idle) = idle.upgrade() else { return };
+                idle.borrow_mut().remove(&name);
+            }
+        });
+        self.limited.borrow_mut().insert(key, Arc::clone(&limit));
+        limit
     }
 
     /// Takes back a connection whose last message has ended cleanly.
     pub fn release(&self, worker: &WorkerSpec, lease: Lease) {
-        if !worker.reuse {
+        if !worker.reuse || self.is_wanted(worker) {
             return;
         }
         let name = self.intern(&worker.name);
@@ -111,16 +155,26 @@ impl Pool {
             list.remove(0);
         }
         list.push(Idle {
-            stream: lease.stream,
+            connection: Connection {
+                stream: lease.stream,
+                permit: lease.permit,
+            },
             since: Instant::now(),
+            idle_max: worker.idle_max,
         });
+    }
+
+    fn is_wanted(&self, worker: &WorkerSpec) -> bool {
+        worker
+            .connections_max
+            .is_some_and(|most| self.limit(worker, most).is_wanted())
     }
 
     /// Closes connections that have been idle for too long or that their
     /// origin has closed; to be called now and then.
     pub fn sweep(&self, idle_max: Duration) {
         self.idle.borrow_mut().retain(|_, list| {
-            list.retain(|idle| idle.since.elapsed() < idle_max && is_quiet(&idle.stream));
+            list.retain(|idle| idle.is_good(idle_max));
             !list.is_empty()
         });
     }
@@ -131,12 +185,12 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    fn take_idle(&self, worker: &WorkerSpec) -> Option<TcpStream> {
+    fn take_idle(&self, worker: &WorkerSpec) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(worker.name.as_str())?;
-        while let Some(Idle { stream, since }) = list.pop() {
-            if since.elapsed() < worker.idle_max && is_quiet(&stream) {
-                return Some(stream);
+        while let Some(idle) = list.pop() {
+            if idle.is_good(worker.idle_max) {
+                return Some(idle.connection);
             }
         }
         None
@@ -157,35 +211,11 @@ impl Pool {
     }
 }
 
-async fn connect_one(
-    ip: IpAddr,
-    worker: &WorkerSpec,
-    within: Duration,
-) -> Result<TcpStream, ConnectError> {
-    let address = SocketAddr::new(ip, worker.port);
-    match timeout(within, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => {
-            // Small messages must not wait for an acknowledgement; a socket
-            // that refuses the option still works.
-            let _ = stream.set_nodelay(true);
-            Ok(stream)
-        }
-        Ok(Err(error)) => Err(ConnectError::Connect { address, error }),
-        Err(_) => Err(ConnectError::TimedOut {
-            address,
-            after: within,
-        }),
+impl Idle {
+    fn is_good(&self, idle_max: Duration) -> bool {
+        let limit = idle_max.min(self.idle_max);
+        self.since.elapsed() < limit && self.connection.stream.is_quiet()
     }
-}
-
-/// Whether nothing has happened on an idle connection. Bytes or an end would
-/// have raised its readiness, which costs no system call to look at.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let ready = pin!(stream.ready(Interest::READABLE));
-    matches!(
-        ready.poll(&mut Context::from_waker(Waker::noop())),
-        Poll::Pending
-    )
 }
 
 #[cfg(test)]
@@ -196,24 +226,80 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn worker(port: u16) -> WorkerSpec {
-        WorkerSpec {
-            name: format!("http://127.0.0.1:{port}"),
-            scheme: Scheme::Http,
-            host: "127.0.0.1".to_owned(),
-            port,
-            timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
-            reuse: true,
-            idle_max: Duration::from_secs(60),
-        }
+        WorkerSpec::new(Scheme::Http, "127.0.0.1", port, Duration::from_secs(5))
     }
 
     fn run(test: impl Future<Output = ()>) {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .unwrap()
-            .block_on(test);
+            .map(|runtime| tokio::task::LocalSet::new().block_on(&runtime, test))
+            .unwrap();
+    }
+
+    fn local_port(lease: &Lease) -> u16 {
+        match &lease.stream {
+            Stream::Tcp(stream) => stream.local_addr().unwrap().port(),
+            Stream::Unix(_) => 0,
+        }
+    }
+
+    #[test]
+    fn a_limit_is_waited_for_and_idle_connections_make_room() {
+        run(async {
+            let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let limited = WorkerSpec {
+                connections_max: Some(1),
+                acquire: Some(Duration::from_millis(50)),
+                ..worker(origin.local_addr().unwrap().port())
+            };
+            let limits = Arc::new(Limits::default());
+            // Two pools stand for two threads.
+            let (one, other) = (Pool::new(Arc::clone(&limits)), Pool::new(limits));
+            let lease = one.acquire(&limited).await.unwrap();
+            let error = other.acquire(&limited).await.err().unwrap();
+            assert!(matches!(error, ConnectError::Exhausted { .. }), "{error}");
+            assert_eq!(error.status(), 503);
+            one.release(&limited, lease);
+            assert_eq!(one.idle(), 1);
+            let patient = WorkerSpec {
+                acquire: None,
+                ..limited
+            };
+            let lease = other.acquire(&patient).await.unwrap();
+            assert_eq!(one.idle(), 0, "the idle one has made room");
+            // A connection that a tunnel has taken over still counts.
+            let (_stream, counted) = lease.into_parts();
+            let impatient = WorkerSpec {
+                acquire: Some(Duration::from_millis(20)),
+                ..patient
+            };
+            assert!(one.acquire(&impatient).await.is_err());
+            drop(counted);
+            assert!(one.acquire(&impatient).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn unix_sockets() {
+        run(async {
+            let path = std::env::temp_dir().join(format!("relais-pool-{}", std::process::id()));
+            let origin = tokio::net::UnixListener::bind(&path).unwrap();
+            let worker = WorkerSpec {
+                socket: Some(path.clone()),
+                ..worker(9)
+            };
+            let pool = Pool::default();
+            let lease = pool.acquire(&worker).await.unwrap();
+            assert!(matches!(lease.stream, Stream::Unix(_)));
+            pool.release(&worker, lease);
+            assert!(pool.acquire(&worker).await.unwrap().reused);
+            drop(origin);
+            std::fs::remove_file(&path).unwrap();
+            let error = pool.connect(&worker).await.err().unwrap();
+            assert_eq!(error.status(), 503);
+            assert!(error.to_string().contains("relais-pool-"), "{error}");
+        });
     }
 
     #[test]
@@ -224,12 +310,12 @@ mod tests {
             let pool = Pool::default();
             let lease = pool.acquire(&worker).await.unwrap();
             let (mut far, _) = origin.accept().await.unwrap();
-            let near = lease.stream.local_addr().unwrap();
+            let near = local_port(&lease);
             assert!(!lease.reused);
             pool.release(&worker, lease);
             let lease = pool.acquire(&worker).await.unwrap();
             assert!(lease.reused);
-            assert_eq!(lease.stream.local_addr().unwrap(), near);
+            assert_eq!(local_port(&lease), near);
             pool.release(&worker, lease);
             far.shutdown().await.unwrap();
             drop(far);

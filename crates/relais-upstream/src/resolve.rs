@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an answer is used. httpd resolves a worker's name once per start
+/// How long an answer is used without `addressttl=`. httpd resolves a worker's name once per start
 /// (`addressttl=-1`), which strands an origin that moves; asking for each
 /// connection would put the resolver on the path of every request.
 const KEPT: Duration = Duration::from_secs(30);
@@ -29,11 +29,15 @@ type Answer = (Instant, Rc<[IpAddr]>);
 impl Resolver {
     /// All addresses of a host. An address literal is its own answer, without
     /// a system call.
-    pub(crate) async fn lookup(&self, host: &str) -> io::Result<Rc<[IpAddr]>> {
+    pub(crate) async fn lookup(
+        &self,
+        host: &str,
+        ttl: Option<Duration>,
+    ) -> io::Result<Rc<[IpAddr]>> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Rc::new([ip]));
         }
-        if let Some(known) = self.fresh(host) {
+        if let Some(known) = self.fresh(host, ttl.unwrap_or(KEPT)) {
             return Ok(known);
         }
         let found: Vec<IpAddr> = tokio::net::lookup_host((host, 0))
@@ -48,10 +52,10 @@ impl Resolver {
         Ok(found)
     }
 
-    fn fresh(&self, host: &str) -> Option<Rc<[IpAddr]>> {
+    fn fresh(&self, host: &str, ttl: Duration) -> Option<Rc<[IpAddr]>> {
         let known = self.known.borrow();
         let (since, addresses) = known.get(host)?;
-        (since.elapsed() < KEPT).then(|| Rc::clone(addresses))
+        (since.elapsed() < ttl).then(|| Rc::clone(addresses))
     }
 
     fn remember(&self, host: &str, found: &Rc<[IpAddr]>) {

@@ -17,11 +17,16 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Opens what the site names and pairs both.
+    /// Opens what the site names and pairs both; `previous` is the generation
+    /// that this one follows.
     ///
     /// # Errors
     /// When a log cannot be opened; nothing has changed then.
-    pub(crate) fn open(&mut self, site: Site) -> Result<Generation, String> {
+    pub(crate) fn open(
+        &mut self,
+        site: Site,
+        previous: Option<&Generation>,
+    ) -> Result<Generation, String> {
         let mut next = Self::default();
         let mut logs = Vec::with_capacity(site.hosts.len());
         for host in &site.hosts {
@@ -39,7 +44,7 @@ impl Logs {
             logs.push(HostLogs { access, error });
         }
         *self = next;
-        Ok(Generation { site, logs })
+        Ok(Generation::new(site, logs, previous))
     }
 
     /// Opens all files again by their names.

@@ -124,7 +124,7 @@ fn start(
     raise_descriptor_limit();
     let mut logs = Logs::default();
     let spec = site.server.clone();
-    let generation = Arc::new(logs.open(site)?);
+    let generation = Arc::new(logs.open(site, None)?);
     let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
     let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
     let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -353,7 +353,7 @@ impl Server {
         } else {
             bind_all(&added, self.workers.len(), self.backlog)?
         };
-        let generation = Arc::new(self.logs.open(site)?);
+        let generation = Arc::new(self.logs.open(site, Some(&self.generation))?);
         if let Err(message) = self.logs.reopen() {
             self.log(Level::Error, &message);
         }

@@ -34,6 +34,11 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
     let path = parts.path.strip_prefix(b"/").unwrap_or(parts.path);
     let mut out =
         Vec::with_capacity(proxy.url.len() + exchange.query.as_ref().map_or(0, Vec::len) + 8);
+    if let Some(socket) = parts.socket {
+        out.extend_from_slice(b"unix:");
+        out.extend_from_slice(socket);
+        out.push(b'|');
+    }
     out.extend(parts.scheme.to_ascii_lowercase());
     out.extend_from_slice(b"://");
     out.extend_from_slice(without_default_port(parts.scheme, parts.authority));

@@ -17,6 +17,7 @@ use relais_conf::{Diagnostics, Text};
 use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set, SiteDraft};
 
 pub(crate) use canonical::canonicalise;
+pub(crate) use params::Params;
 pub(crate) use pass::translate;
 pub(crate) use reverse::respond_head;
 pub(crate) use url::{Parts, check_target, proxy_error, split};
@@ -111,6 +112,8 @@ impl Module for Proxy {
                 "ProxyPass /a http://o.example/a timeout=5 connectiontimeout=500ms disablereuse=On upgrade=websocket",
                 "ProxyPass /a http://o.example/a KeepAlive=On max=20 retry=0 ttl=10",
                 "ProxyPass /a http://o.example/a \"upgrade=foo, websocket\"",
+                "ProxyPass /a unix:/run/o.sock|http://localhost/a acquire=3000 ping=500ms addressttl=-1",
+                "ProxyPass /a unix:/run/o.sock|ws://localhost/a responsefieldsize=16384 receivebuffersize=0",
             ],
             refuses: &[
                 "ProxyPass",
@@ -119,8 +122,11 @@ impl Module for Proxy {
                 "ProxyPass /a https://o.example/",
                 "ProxyPass /a balancer://b/",
                 "ProxyPass /a ajp://o.example/",
-                "ProxyPass /a unix:/run/s|http://o/",
+                "ProxyPass /a unix:run/s|http://o/",
                 "ProxyPass /a http://o.example/a timeout=x",
+                "ProxyPass /a http://o.example/a addressttl=-2",
+                "ProxyPass /a http://o.example/a responsefieldsize=100",
+                "ProxyPass /a http://o.example/a acquire=0",
                 "ProxyPass /a http://o.example/a timeout=0",
                 "ProxyPass /a http://o.example/a timeuot=5",
                 "ProxyPass /a http://o.example/a interpolate",

@@ -16,6 +16,13 @@ pub(crate) struct Params {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) reuse: Option<bool>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) address_ttl: Option<Duration>,
+    pub(crate) max: Option<u32>,
+    pub(crate) acquire: Option<Duration>,
+    pub(crate) keep_alive: Option<bool>,
+    pub(crate) ping: Option<Duration>,
+    pub(crate) field_max: Option<u32>,
+    pub(crate) receive_buffer: Option<u32>,
     pub(crate) upgrade: Option<Upgrade>,
 }
 
@@ -23,7 +30,6 @@ pub(crate) struct Params {
 enum Shape {
     Number,
     Time,
-    OnOff,
     Flush,
 }
 
@@ -35,34 +41,14 @@ const IGNORED: &[(&str, Shape, &str)] = &[
         "connections are opened when they are needed",
     ),
     (
-        "max",
-        Shape::Number,
-        "connections to an origin are not limited",
-    ),
-    (
         "smax",
         Shape::Number,
         "idle connections are kept by age, not by number",
     ),
     (
-        "acquire",
-        Shape::Time,
-        "connections to an origin are not limited",
-    ),
-    (
-        "keepalive",
-        Shape::OnOff,
-        "dead connections are noticed by timeouts",
-    ),
-    (
         "retry",
         Shape::Time,
         "only members of a balancer rest after an error",
-    ),
-    (
-        "addressttl",
-        Shape::Number,
-        "names are looked up again by themselves",
     ),
     (
         "flushpackets",
@@ -76,16 +62,6 @@ const IGNORED: &[(&str, Shape, &str)] = &[
     ),
     ("iobuffersize", Shape::Number, "buffers have one size"),
     (
-        "receivebuffersize",
-        Shape::Number,
-        "the system sizes socket buffers",
-    ),
-    (
-        "responsefieldsize",
-        Shape::Number,
-        "fields of responses have one limit",
-    ),
-    (
         "flusher",
         Shape::Flush,
         "it belongs to a protocol that relais does not speak",
@@ -95,7 +71,6 @@ const IGNORED: &[(&str, Shape, &str)] = &[
 /// Parameters that httpd knows and relais does not have yet.
 const NOT_YET: &[&str] = &[
     "mapping",
-    "ping",
     "route",
     "redirect",
     "loadfactor",
@@ -121,12 +96,27 @@ const NOT_YET: &[&str] = &[
     "forcerecovery",
 ];
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// More connections than a machine has ports are no limit.
+const PERMITS_MAX: u32 = 1 << 20;
+
+/// The largest size of a socket's or of a field line's buffer.
+const BUFFER_MAX: u32 = 1 << 30;
+
 const OURS: &[&str] = &[
     "timeout",
     "connectiontimeout",
     "disablereuse",
     "enablereuse",
     "ttl",
+    "addressttl",
+    "max",
+    "acquire",
+    "keepalive",
+    "ping",
+    "responsefieldsize",
+    "receivebuffersize",
     "upgrade",
 ];
 
@@ -145,10 +135,23 @@ impl Params {
         let (key, value) = (word.slice(0..equals), word.slice(equals + 1..word.len()));
         match key.lossy().to_ascii_lowercase().as_str() {
             "timeout" => self.timeout = Some(values::seconds(&value, "timeout", 1)?),
-            "connectiontimeout" => self.connect_timeout = Some(connect_timeout(&value)?),
+            "connectiontimeout" => {
+                self.connect_timeout = Some(at_least_1ms(&value, "connectiontimeout")?)
+            }
             "ttl" => self.ttl = Some(values::seconds(&value, "ttl", 1)?),
             "disablereuse" => self.reuse = Some(!values::on_off(&value, "disablereuse")?),
             "enablereuse" => self.reuse = Some(values::on_off(&value, "enablereuse")?),
+            "addressttl" => self.address_ttl = address_ttl(&value)?,
+            // Zero opens none in httpd too, where it means its default.
+            "max" => {
+                let most = values::small(&value, "max", 0..=PERMITS_MAX)?;
+                self.max = (most > 0).then_some(most);
+            }
+            "acquire" => self.acquire = Some(at_least_1ms_of(&value, "acquire", MILLISECOND)?),
+            "keepalive" => self.keep_alive = Some(values::on_off(&value, "keepalive")?),
+            "ping" => self.ping = Some(at_least_1ms(&value, "ping")?),
+            "responsefieldsize" => self.field_max = buffer(&value, "responsefieldsize")?,
+            "receivebuffersize" => self.receive_buffer = buffer(&value, "receivebuffersize")?,
             "upgrade" => self.upgrade = upgrade(&value)?,
             other => return without_effect(slot, other, &key, &value),
         }
@@ -156,15 +159,39 @@ impl Params {
     }
 }
 
-fn connect_timeout(value: &Text) -> Result<Duration, Problem> {
-    let time = values::duration(value, "connectiontimeout", Duration::from_secs(1))?;
+fn at_least_1ms(value: &Text, name: &str) -> Result<Duration, Problem> {
+    at_least_1ms_of(value, name, Duration::from_secs(1))
+}
+
+fn at_least_1ms_of(value: &Text, name: &str, unit: Duration) -> Result<Duration, Problem> {
+    let time = values::duration(value, name, unit)?;
     if time.is_zero() {
         return Err(Problem::at(
             value.span(),
-            "connectiontimeout must be at least 1ms",
+            format!("{name} must be at least 1ms"),
         ));
     }
     Ok(time)
+}
+
+/// Seconds; -1 is httpd's default, where relais' own limit holds.
+fn address_ttl(value: &Text) -> Result<Option<Duration>, Problem> {
+    if value.bytes() == b"-1" {
+        return Ok(None);
+    }
+    values::seconds(value, "addressttl", 0).map(Some)
+}
+
+/// A size in bytes of at least 512; zero is the default.
+fn buffer(value: &Text, name: &str) -> Result<Option<u32>, Problem> {
+    match values::small(value, name, 0..=BUFFER_MAX)? {
+        0 => Ok(None),
+        bytes @ 1..512 => Err(Problem::at(
+            value.span(),
+            format!("{name} must be at least 512 bytes, or 0 for the default; not {bytes}"),
+        )),
+        bytes => Ok(Some(bytes)),
+    }
 }
 
 /// httpd keeps the value in 16 bytes; an empty one is none.
@@ -229,7 +256,6 @@ fn check(shape: &Shape, name: &str, value: &Text) -> Result<(), Problem> {
         )
         .map(|_| ()),
         Shape::Time => values::duration(value, name, Duration::from_secs(1)).map(|_| ()),
-        Shape::OnOff => values::on_off(value, name).map(|_| ()),
         Shape::Flush => values::choice(value, name, &["On", "Off", "auto", "flush"]).map(|_| ()),
     }
 }

@@ -1,6 +1,9 @@
 //! Target URLs: taking them apart, and the canonical spelling of paths.
 
+use std::ffi::OsStr;
 use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use relais_conf::{Span, Text};
 use relais_expr::Groups;
@@ -9,6 +12,8 @@ use relais_policy::{Problem, Respond, Scheme};
 /// A URL taken apart at its first slashes, as mod_proxy does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Parts<'a> {
+    /// The path of a Unix socket: `unix:PATH|` in front of the URL.
+    pub(crate) socket: Option<&'a [u8]>,
     /// As written.
     pub(crate) scheme: &'a [u8],
     /// Everything up to the first `/`.
@@ -17,8 +22,30 @@ pub(crate) struct Parts<'a> {
     pub(crate) path: &'a [u8],
 }
 
-/// Takes `scheme://authority/path` apart.
+impl Parts<'_> {
+    /// Bytes before the scheme.
+    fn scheme_at(&self) -> usize {
+        self.socket.map_or(0, |path| b"unix:|".len() + path.len())
+    }
+
+    /// Bytes up to the path.
+    pub(crate) fn origin_len(&self) -> usize {
+        self.scheme_at() + self.scheme.len() + b"://".len() + self.authority.len()
+    }
+}
+
+/// Takes `[unix:path|]scheme://authority/path` apart.
 pub(crate) fn split(url: &[u8]) -> Option<Parts<'_>> {
+    if let Some((head, rest)) = url.split_at_checked(5)
+        && head.eq_ignore_ascii_case(b"unix:")
+    {
+        let bar = rest.iter().position(|&byte| byte == b'|')?;
+        let inner = split(&rest[bar + 1..]).filter(|inner| inner.socket.is_none())?;
+        return Some(Parts {
+            socket: Some(&rest[..bar]),
+            ..inner
+        });
+    }
     let colon = url.iter().position(|&byte| byte == b':')?;
     let (scheme, rest) = url.split_at(colon);
     let rest = rest.strip_prefix(b"://")?;
@@ -28,11 +55,22 @@ pub(crate) fn split(url: &[u8]) -> Option<Parts<'_>> {
         .unwrap_or(rest.len());
     let (authority, path) = rest.split_at(slash);
     (!scheme.is_empty()).then_some(Parts {
+        socket: None,
         scheme,
         authority,
         path,
     })
 }
+
+/// The file of a Unix socket; only an absolute path is one.
+pub(crate) fn socket_path(path: &[u8]) -> Option<PathBuf> {
+    let path = path.strip_prefix(b"//").unwrap_or(path);
+    let fits = path.first() == Some(&b'/') && path.len() <= SOCKET_PATH_MAX;
+    fits.then(|| PathBuf::from(OsStr::from_bytes(path)))
+}
+
+/// What the address of a Unix socket holds on Linux, its final zero aside.
+const SOCKET_PATH_MAX: usize = 107;
 
 /// Host (without brackets) and port of an authority. As `apr_parse_addr_port`
 /// has it, a port is the digits behind the last colon; with anything else
@@ -67,21 +105,24 @@ fn is_host(host: &str) -> bool {
 /// host that can be one. `literal` is how much of it is known by then.
 pub(crate) fn check_target(target: &Text, literal: usize) -> Result<Scheme, Problem> {
     let bytes = target.bytes();
-    if bytes.starts_with(b"unix:") {
-        return Err(Problem::not_yet(
-            target.span_of(0..4),
-            "targets by Unix socket are not implemented yet",
-        ));
-    }
     let Some(parts) = split(bytes) else {
         return Err(Problem::at(
             target.span(),
             "the target must be an absolute URL such as http://host:port/path",
         ));
     };
-    let scheme = scheme(parts.scheme, target.span_of(0..parts.scheme.len()))?;
-    let start = parts.scheme.len() + 3;
-    let end = start + parts.authority.len();
+    if let Some(path) = parts.socket
+        && socket_path(path).is_none()
+    {
+        return Err(Problem::at(
+            target.span_of(5..5 + path.len()),
+            format!("a Unix socket needs an absolute path of at most {SOCKET_PATH_MAX} bytes"),
+        ));
+    }
+    let at = parts.scheme_at();
+    let scheme = scheme(parts.scheme, target.span_of(at..at + parts.scheme.len()))?;
+    let end = parts.origin_len();
+    let start = end - parts.authority.len();
     if parts.authority.contains(&b'@') {
         return Err(Problem::at(
             target.span_of(start..end),

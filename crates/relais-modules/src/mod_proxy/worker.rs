@@ -1,5 +1,6 @@
 //! Workers: the origins that the configuration names.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) struct Worker {
     scheme: Scheme,
     host: String,
     port: u16,
+    /// The Unix socket in front of its URL.
+    socket: Option<PathBuf>,
     params: Params,
     spec: OnceLock<Arc<WorkerSpec>>,
 }
@@ -54,10 +57,6 @@ impl Upgrade {
     }
 }
 
-/// How long an idle connection is kept where no `ttl=` says otherwise; httpd
-/// keeps it until the origin closes it.
-const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Worker {
     /// A worker for a target URL. `whole` keeps the path in its name, as the
     /// workers of `ProxyPass` have it; others stand for the whole origin.
@@ -67,7 +66,15 @@ impl Worker {
         let (host, port) = url::host_port(parts.authority)?;
         let host = host.to_ascii_lowercase();
         let port = port.unwrap_or_else(|| scheme.port());
-        let mut name = origin(scheme, &host, port).into_bytes();
+        let socket = match parts.socket {
+            Some(path) => Some(url::socket_path(path)?),
+            None => None,
+        };
+        let mut name = match parts.socket {
+            Some(path) => [b"unix:", path, b"|"].concat(),
+            None => Vec::new(),
+        };
+        name.extend(origin(scheme, &host, port).into_bytes());
         if whole {
             name.extend_from_slice(parts.path);
         }
@@ -76,13 +83,15 @@ impl Worker {
             scheme,
             host,
             port,
+            socket,
             params,
             spec: OnceLock::new(),
         })
     }
 
-    /// The worker of a target that no directive defines: as with httpd's
-    /// `proxy:reverse`, its connections serve one request.
+    /// The worker of a target that comes from a request alone: as with httpd's
+    /// `proxy:reverse`, its connections serve one request, since nothing bounds
+    /// how many such origins there are.
     pub(crate) fn unshared(target: &[u8]) -> Option<Self> {
         Self::new(
             target,
@@ -113,15 +122,28 @@ impl Worker {
     ) -> &Arc<WorkerSpec> {
         self.spec.get_or_init(|| {
             let timeout = self.params.timeout.or(proxy_timeout).unwrap_or(timeout);
+            let plain = WorkerSpec::new(self.scheme, &self.host, self.port, timeout);
+            let name = match &self.socket {
+                Some(path) => format!("unix:{}|{}", path.display(), plain.name),
+                None => plain.name.clone(),
+            };
+            let params = &self.params;
             Arc::new(WorkerSpec {
-                name: origin(self.scheme, &self.host, self.port),
-                scheme: self.scheme,
-                host: self.host.clone(),
-                port: self.port,
-                timeout,
-                connect_timeout: self.params.connect_timeout.unwrap_or(timeout),
-                reuse: self.params.reuse.unwrap_or(true),
-                idle_max: self.params.ttl.unwrap_or(IDLE_MAX),
+                name,
+                socket: self.socket.clone(),
+                connect_timeout: params.connect_timeout.unwrap_or(timeout),
+                reuse: params.reuse.unwrap_or(true),
+                idle_max: params.ttl.unwrap_or(WorkerSpec::IDLE_MAX),
+                address_ttl: params.address_ttl,
+                connections_max: params.max,
+                acquire: params.acquire,
+                keep_alive: params.keep_alive.unwrap_or(false),
+                ping: params.ping,
+                field_max: params
+                    .field_max
+                    .map_or(WorkerSpec::FIELD_MAX, |bytes| bytes as usize),
+                receive_buffer: params.receive_buffer,
+                ..plain
             })
         })
     }
@@ -137,30 +159,21 @@ impl Worker {
 
 /// `scheme://host[:port]` without a default port.
 fn origin(scheme: Scheme, host: &str, port: u16) -> String {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let port = if port == scheme.port() {
-        String::new()
-    } else {
-        format!(":{port}")
-    };
-    format!("{}://{host}{port}", scheme.as_str())
+    WorkerSpec::new(scheme, host, port, Duration::ZERO).name
 }
 
 /// The worker with the longest name that a URL begins with; its name covers at
 /// least scheme, host and port (`ap_proxy_get_worker`).
 pub(crate) fn longest<'a>(workers: &'a [Worker], url: &[u8]) -> Option<&'a Worker> {
     let parts = url::split(url)?;
-    let least = parts.scheme.len() + 3 + parts.authority.len();
-    let (origin, path) = url.split_at(least);
+    let (origin, path) = url.split_at(parts.origin_len());
+    let least = origin.len();
     let fits = |worker: &&Worker| {
-        worker
-            .name
-            .get(..least)
-            .is_some_and(|name| name.eq_ignore_ascii_case(origin))
+        worker.socket.as_deref() == parts.socket.and_then(url::socket_path).as_deref()
+            && worker
+                .name
+                .get(..least)
+                .is_some_and(|name| name.eq_ignore_ascii_case(origin))
             && worker
                 .name
                 .get(least..)
@@ -218,6 +231,7 @@ mod tests {
             "http://H:80/app/deep/",
             "ws://h:81/app",
             "http://h:8080/",
+            "unix:/run/A|http://h/",
         ];
         let workers: Vec<Worker> = targets
             .iter()
@@ -234,6 +248,8 @@ mod tests {
             ("http://h:80/", None),
             ("http://h:8080x/", None),
             ("http://hx/", None),
+            ("unix:/run/A|http://h/x", Some("unix:/run/A|http://h/")),
+            ("unix:/run/a|http://h/x", None),
         ];
         for &(url, expected) in table {
             let found = longest(&workers, url.as_bytes())

@@ -3,7 +3,7 @@
 
 use relais_expr::{PieceKind, Template};
 
-use crate::mod_proxy::{self, Worker};
+use crate::mod_proxy::{self, Params, Worker};
 
 /// An absolute substitution.
 #[derive(Clone, Debug)]
@@ -39,13 +39,14 @@ impl Target {
         Some(Self { fixed, any_host })
     }
 
-    /// A worker for it; its connections serve one request each. `None` if its
+    /// A worker for it. httpd closes the connection of a `[P]` target behind
+    /// each request; relais keeps it, as it does for `ProxyPass`. `None` if the
     /// host is known only with a request.
     pub(super) fn worker(&self) -> Option<Worker> {
         if self.any_host {
             None
         } else {
-            Worker::unshared(&self.fixed)
+            Worker::new(&self.fixed, false, Params::default())
         }
     }
 

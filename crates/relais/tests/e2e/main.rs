@@ -16,3 +16,4 @@ mod lifecycle;
 mod origins;
 mod python;
 mod websocket;
+mod workers;
