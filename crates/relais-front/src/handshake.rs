@@ -67,7 +67,12 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
             Err(Respond::logged(400, why))
         };
     }
-    match relais_websocket::check_request(head.method(), is_11, head.fields.iter(), has_body) {
+    match relais_websocket::check_request(
+        head.method(),
+        is_11,
+        turn.exchange.fields().iter(),
+        has_body,
+    ) {
         Ok(key) => Ok(Asked(Some(key))),
         Err(error) => {
             let mut respond = Respond::logged(

@@ -7,7 +7,9 @@ use relais_http1::{
     BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
     write_field,
 };
-use relais_policy::{Connection, Decision, Exchange, HostSpec, LogLine, Respond};
+use relais_policy::{
+    Connection, Decision, Exchange, HostSpec, LogLine, Lookup, Respond, SectionSets, Step,
+};
 use relais_telemetry::{Entry, Level};
 use tokio::time::Instant;
 
@@ -98,7 +100,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
             417,
             "an expectation other than 100-continue",
         )),
-        _ => exchange.decide(&sets),
+        _ => decide(&mut exchange, &sets).await,
     };
     let received = consumed as u64;
     let turn = Turn {
@@ -110,6 +112,23 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         url: Vec::new(),
     };
     carry_out(turn, client, decision).await
+}
+
+/// Runs the phases; what would block is done on another thread.
+async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decision {
+    loop {
+        let Lookup { key, work } = match exchange.decide(sets) {
+            Step::Decided(decision) => return decision,
+            Step::Wait(lookup) => lookup,
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(answer) => exchange.answered(key, answer),
+            Err(error) => {
+                let log = format!("a look-up failed: {error}");
+                return Decision::Respond(Respond::logged(500, log));
+            }
+        }
+    }
 }
 
 /// Answers a request that could not be read; the connection closes.

@@ -36,6 +36,10 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Idle connections to origins older than this are closed.
 const ORIGIN_IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// Look-ups that may block (passwords, programs, files) at the same time; more
+/// wait their turn, without keeping other requests.
+const LOOKUPS_MAX: usize = 8;
+
 /// What the control thread tells a worker.
 pub enum Command {
     /// Another configuration is in force from the next request on.
@@ -73,6 +77,7 @@ impl WorkerHandle {
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(LOOKUPS_MAX)
             .build()?;
         let (commands, receiver) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));

@@ -17,7 +17,7 @@ static KNOWN: LazyLock<HashMap<String, Known>> = LazyLock::new(|| {
     let ours: std::collections::HashSet<String> = MODULES
         .iter()
         .flat_map(|module| module.directives())
-        .map(|row| row.name.to_ascii_lowercase())
+        .map(|row| row.name.trim_end_matches('>').to_ascii_lowercase())
         .collect();
     let facts = TABLE
         .lines()
@@ -31,7 +31,7 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let ours = MODULES
         .iter()
         .flat_map(|module| module.directives())
-        .map(|row| row.name);
+        .map(|row| row.name.trim_end_matches('>'));
     let mut names: Vec<&'static str> = ours.chain(KNOWN.values().map(|known| known.name)).collect();
     names.sort_unstable();
     names

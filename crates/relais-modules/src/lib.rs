@@ -89,6 +89,7 @@ pub static PHASES: Phases = Phases {
     // httpd: mod_rewrite hooks translate_name at APR_HOOK_FIRST and mod_proxy
     // right behind it, so that RewriteRule [P] beats ProxyPass.
     translate: &[mod_rewrite::translate, mod_proxy::translate],
+    header_parser: &[],
     access: &[],
     // httpd: mod_proxy's fixup runs after per-directory rewriting.
     fixup: &[mod_proxy::canonicalise],

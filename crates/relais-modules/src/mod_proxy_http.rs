@@ -129,13 +129,13 @@ fn origin(
 /// can refuse it: a client that asks for a WebSocket in a version that has none
 /// is better told than answered with something else.
 fn asked_upgrade(exchange: &Exchange<'_>) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = exchange.head.fields.get_all("Upgrade").collect();
+    let values: Vec<&[u8]> = exchange.fields().get_all("Upgrade").collect();
     (!values.is_empty()).then(|| values.join(&b", "[..]))
 }
 
 /// `Max-Forwards` less one. At zero the request ends here (RFC 9110 §7.6.2).
 fn hops_left(exchange: &Exchange<'_>) -> Result<Option<u64>, Respond> {
-    let Some(value) = exchange.head.fields.get("Max-Forwards") else {
+    let Some(value) = exchange.fields().get("Max-Forwards") else {
         return Ok(None);
     };
     let number = std::str::from_utf8(value)
@@ -169,7 +169,7 @@ fn hops_left(exchange: &Exchange<'_>) -> Result<Option<u64>, Respond> {
 fn trace(exchange: &Exchange<'_>) -> Respond {
     let mut body = exchange.head.line().to_vec();
     body.extend_from_slice(b"\r\n");
-    exchange.head.fields.write_to(&mut body);
+    exchange.fields().write_to(&mut body);
     body.extend_from_slice(b"\r\n");
     let fields = vec![("Content-Type", b"message/http".to_vec())];
     Respond {
@@ -219,7 +219,7 @@ impl Head<'_> {
             return self.parts.authority;
         }
         let own = self.exchange.host.spec.server_name.as_bytes();
-        self.exchange.head.fields.get("Host").unwrap_or(own)
+        self.exchange.fields().get("Host").unwrap_or(own)
     }
 
     fn section(&self) -> &mod_proxy::Section {
@@ -230,7 +230,7 @@ impl Head<'_> {
     /// of one hop, then what the proxy adds. What `Connection` lists is gone
     /// before that, so that no client can take away what is added.
     fn fields(&self) -> Result<Fields, relais_http1::FieldError> {
-        let mut own = self.exchange.head.fields.clone();
+        let mut own = self.exchange.fields().clone();
         strip_hop_by_hop(&mut own);
         let mut fields = Fields::new();
         for (name, value) in &own {
@@ -253,9 +253,9 @@ impl Head<'_> {
     }
 
     fn add_forwarded(&self, fields: &mut Fields) -> Result<(), relais_http1::FieldError> {
-        let client = self.exchange.connection.peer.ip().to_canonical();
+        let client = self.exchange.client.ip().to_canonical();
         fields.append("X-Forwarded-For", client.to_string())?;
-        if let Some(host) = self.exchange.head.fields.get("Host") {
+        if let Some(host) = self.exchange.fields().get("Host") {
             fields.append("X-Forwarded-Host", host)?;
         }
         fields.append("X-Forwarded-Server", &self.exchange.host.spec.server_name)

@@ -47,7 +47,7 @@ pub(crate) fn host_port(exchange: &Exchange<'_>) -> (Vec<u8>, Option<u16>) {
     {
         return own();
     }
-    match exchange.head.fields.get("Host").and_then(split_host_port) {
+    match exchange.fields().get("Host").and_then(split_host_port) {
         Some(client) => (
             client.host.to_ascii_lowercase(),
             client.port.or(spec.server_port),

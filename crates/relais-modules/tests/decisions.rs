@@ -104,7 +104,7 @@ impl<'a> Request<'a> {
         let host = site.host_for(connection.local, name.as_deref());
         let mut exchange =
             Exchange::new(site, host, connection, &head, &meta, SystemTime::UNIX_EPOCH);
-        let decision = exchange.decide(sets);
+        let decision = common::decide(&mut exchange, sets);
         self.show(&exchange, &decision)
     }
 

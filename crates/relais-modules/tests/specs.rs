@@ -219,7 +219,7 @@ fn forward(site: &Site) -> relais_policy::Forward {
     let now = std::time::SystemTime::UNIX_EPOCH;
     let mut exchange =
         relais_policy::Exchange::new(site, site.main(), connection, &head, &meta, now);
-    match exchange.decide(&relais_policy::SectionSets::default()) {
+    match common::decide(&mut exchange, &relais_policy::SectionSets::default()) {
         relais_policy::Decision::Proxy(forward) => *forward,
         other => panic!("{other}"),
     }

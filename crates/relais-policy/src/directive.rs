@@ -11,7 +11,7 @@ use std::path::Path;
 use relais_conf::{Diagnostic, Diagnostics, Span, Text};
 
 use crate::module::Module;
-use crate::section::SectionHead;
+use crate::section::{Limit, SectionHead};
 
 /// The places in which a directive may stand, as a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,8 @@ impl Context {
     pub const SERVER: Self = Self(1);
     /// Directly inside `<VirtualHost>`.
     pub const VHOST: Self = Self(2);
-    /// Inside `<Location>` and its relatives (httpd's "directory" context).
+    /// Inside `<Location>`, `<Directory>`, `<Files>` and their relatives
+    /// (httpd's "directory" context); [`Place::section`] tells them apart.
     pub const DIRECTORY: Self = Self(4);
     /// Inside `<Proxy>` and `<ProxyMatch>`; part of httpd's directory context,
     /// apart here because some directives are meant for it alone.
@@ -139,6 +140,8 @@ pub struct Place<'a> {
     pub context: Context,
     /// The innermost enclosing section, if there is one.
     pub section: Option<&'a SectionHead>,
+    /// The `<Limit>` or `<LimitExcept>` around the directive.
+    pub limit: Option<&'a Limit>,
     /// The whole line.
     pub line: Span,
     /// The directive's name as written.
@@ -171,6 +174,15 @@ pub enum Set<M: Module> {
     Words(fn(&mut Slot<'_, M>, &[Text]) -> SetResult),
     /// The rest of the line untouched; the handler splits it.
     Raw(fn(&mut Slot<'_, M>, &Text) -> SetResult),
+    /// A section of the module's own, like `<RequireAll>`, named with its
+    /// angle brackets. What is inside goes to the same settings, between the
+    /// two calls; the first gets the rest of the opening line.
+    Block {
+        /// The section begins. After an error it is not closed.
+        open: fn(&mut Slot<'_, M>, &Text) -> SetResult,
+        /// It has been read.
+        close: fn(&mut Slot<'_, M>) -> SetResult,
+    },
     /// Carried out while reading (`Define`, `Include`, `LoadModule`…).
     ReadTime,
     /// Accepted and without effect here, for this reason (a note says so).
@@ -237,12 +249,25 @@ impl<M: Module> Directive<M> {
     }
 
     /// Splits the arguments as the row's shape asks and calls its handler;
-    /// what is refused becomes diagnostics.
-    pub(crate) fn apply(&self, slot: &mut Slot<'_, M>, args: &Text) {
-        if let Err(problem) = self.call(slot, args) {
-            let diagnostic = self.diagnostic(slot, problem);
-            slot.diagnostics.push(diagnostic);
+    /// what is refused becomes diagnostics. False if it was refused.
+    pub(crate) fn apply(&self, slot: &mut Slot<'_, M>, args: &Text) -> bool {
+        let result = self.call(slot, args);
+        self.report(slot, result)
+    }
+
+    /// Ends a section of the module's own.
+    pub(crate) fn close(&self, slot: &mut Slot<'_, M>) {
+        if let Set::Block { close, .. } = &self.set {
+            let result = close(slot);
+            self.report(slot, result);
         }
+    }
+
+    fn report(&self, slot: &mut Slot<'_, M>, result: SetResult) -> bool {
+        let Err(problem) = result else { return true };
+        let diagnostic = self.diagnostic(slot, problem);
+        slot.diagnostics.push(diagnostic);
+        false
     }
 
     fn call(&self, slot: &mut Slot<'_, M>, args: &Text) -> SetResult {
@@ -257,7 +282,7 @@ impl<M: Module> Directive<M> {
                 slot.diagnostics.push(note);
                 Ok(())
             }
-            Set::Raw(handler) => handler(slot, args),
+            Set::Raw(handler) | Set::Block { open: handler, .. } => handler(slot, args),
             _ => self.call_words(slot, &args.words()),
         }
     }

@@ -1,16 +1,19 @@
 //! One request on its way through the phases.
 
+use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use relais_http1::{RequestHead, RequestMeta, ResponseHead};
+use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead};
 use relais_telemetry::Level;
 
 use crate::decision::{Decision, Respond};
 use crate::module::Settings;
-use crate::site::{Host, SectionSets, Site};
+use crate::site::{Host, Site};
 use crate::uri;
+use crate::walk::{SectionSets, Subject};
 
 /// The client's connection.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,19 @@ impl Environment {
             self.0.push((name.to_vec(), value.to_vec()));
         }
     }
+
+    /// All variables, in the order in which they were set.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// Renames every variable as an internal redirect does.
+    fn redirected(&mut self) {
+        for (name, _) in &mut self.0 {
+            name.splice(..0, *b"REDIRECT_");
+        }
+    }
 }
 
 /// The URL a request is proxied to, before it is taken apart.
@@ -66,6 +82,73 @@ pub struct LogLine {
     pub level: Level,
     /// The message, unescaped.
     pub message: String,
+}
+
+/// Work that a phase cannot wait for on its worker's thread, such as a
+/// password's hash, a program's answer or a file. The front has it done
+/// elsewhere, keeps the answer in the exchange and enters the phase again.
+pub struct Lookup {
+    /// By what the phase finds the answer, see [`Exchange::answer`].
+    pub key: Vec<u8>,
+    /// The work.
+    pub work: Box<dyn FnOnce() -> Answer + Send>,
+}
+
+/// What a [`Lookup`] found out; its phase knows the type.
+pub type Answer = Box<dyn Any + Send>;
+
+impl Lookup {
+    /// Work whose answer is found by `key`.
+    pub fn new<T: Any + Send>(
+        key: impl Into<Vec<u8>>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            work: Box::new(move || Box::new(work())),
+        }
+    }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lookup({})", self.key.escape_ascii())
+    }
+}
+
+/// An internal redirect: the request starts anew with another path, as
+/// httpd's `ap_internal_redirect` has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// The new path, decoded, with a leading slash.
+    pub path: Vec<u8>,
+    /// The new query.
+    pub query: Option<Vec<u8>>,
+}
+
+/// Where [`Exchange::decide`] has got to.
+#[derive(Debug)]
+pub enum Step {
+    /// All is decided.
+    Decided(Decision),
+    /// An answer is needed first: do the work, hand its result to
+    /// [`Exchange::answered`] and call `decide` again.
+    Wait(Lookup),
+}
+
+/// The stages of a request, in httpd's order (`ap_process_request_internal`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    PostRead,
+    Target,
+    /// In place of `Target` after an internal redirect.
+    Restarted,
+    Translate,
+    Map,
+    HeaderParser,
+    Access,
+    Fixup,
+    Respond,
 }
 
 /// One request, its host and what the phases have made of it.
@@ -92,8 +175,27 @@ pub struct Exchange<'a> {
     pub section: Arc<Settings>,
     /// Where the request is proxied to, once a phase has said so.
     pub proxy: Option<ProxyUrl>,
+    /// The client as access rules, variables and logs see it: the peer, unless
+    /// a module has found another behind it (mod_remoteip).
+    pub client: SocketAddr,
+    /// The file that the request is mapped to, with a slash at its end for a
+    /// folder.
+    pub file: Option<Vec<u8>>,
+    /// The user who has proved to be one.
+    pub user: Option<Vec<u8>>,
+    /// By which scheme (`Basic`).
+    pub auth_type: Option<&'static str>,
+    /// Notes that modules leave each other (`%{NAME}n`, `note()`).
+    pub notes: Environment,
     /// Lines for the error log.
     pub log: Vec<LogLine>,
+    /// The request's fields after a module has changed them.
+    fields: Option<Box<Fields>>,
+    answers: Vec<(Vec<u8>, Answer)>,
+    stage: Stage,
+    /// The function of the stage that is next.
+    next: usize,
+    restarts: u32,
 }
 
 /// What a phase function tells the driver.
@@ -105,6 +207,10 @@ pub enum Flow {
     Done,
     /// All phases are over.
     Decide(Decision),
+    /// The request starts anew with another path.
+    Restart(Restart),
+    /// An answer is needed; the function is called again when it is there.
+    Wait(Lookup),
 }
 
 /// A phase function.
@@ -120,6 +226,8 @@ pub struct Phases {
     pub post_read: &'static [Phase],
     /// httpd's `translate_name`: the first that is not `Declined` wins.
     pub translate: &'static [Phase],
+    /// httpd's `header_parser`: all are asked.
+    pub header_parser: &'static [Phase],
     /// httpd's `access_checker` and what follows: all are asked.
     pub access: &'static [Phase],
     /// httpd's `fixups`: all are asked.
@@ -153,8 +261,50 @@ impl<'a> Exchange<'a> {
             environment: Environment::default(),
             section: host.base(),
             proxy: None,
+            client: connection.peer,
+            file: None,
+            user: None,
+            auth_type: None,
+            notes: Environment::default(),
             log: Vec::new(),
+            fields: None,
+            answers: Vec::new(),
+            stage: Stage::PostRead,
+            next: 0,
+            restarts: 0,
         }
+    }
+
+    /// The request's fields, as modules have left them.
+    #[must_use]
+    pub fn fields(&self) -> &Fields {
+        self.fields.as_deref().unwrap_or(&self.head.fields)
+    }
+
+    /// The same, to be changed.
+    pub fn fields_mut(&mut self) -> &mut Fields {
+        self.fields
+            .get_or_insert_with(|| Box::new(self.head.fields.clone()))
+    }
+
+    /// The answer to a [`Lookup`] of this key, if it has been asked for and is
+    /// of this type.
+    #[must_use]
+    pub fn answer<T: Any>(&self, key: &[u8]) -> Option<&T> {
+        let mut answers = self.answers.iter();
+        let (_, answer) = answers.find(|(have, _)| have == key)?;
+        answer.downcast_ref()
+    }
+
+    /// Keeps the answer to a [`Lookup`].
+    pub fn answered(&mut self, key: Vec<u8>, answer: Answer) {
+        self.answers.push((key, answer));
+    }
+
+    /// How often the request has started anew.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
     }
 
     /// The merged per-server settings of a module.
@@ -180,33 +330,92 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Runs all phases, in httpd's order (`ap_process_request_internal`).
-    pub fn decide(&mut self, sets: &SectionSets) -> Decision {
-        match self.run(sets) {
-            Ok(decision) | Err(decision) => decision,
+    /// Runs the phases, in httpd's order (`ap_process_request_internal`), until
+    /// something is decided or an answer is needed.
+    pub fn decide(&mut self, sets: &SectionSets) -> Step {
+        loop {
+            let outcome = self.run_stage(sets);
+            match outcome {
+                Ok(next) => self.enter(next),
+                Err(Flow::Wait(lookup)) => return Step::Wait(lookup),
+                Err(Flow::Restart(restart)) => {
+                    if let Err(decision) = self.restart(restart) {
+                        return Step::Decided(decision);
+                    }
+                }
+                Err(Flow::Decide(decision)) => return Step::Decided(decision),
+                Err(Flow::Done | Flow::Declined) => return Step::Decided(unhandled()),
+            }
         }
     }
 
-    fn run(&mut self, sets: &SectionSets) -> Result<Decision, Decision> {
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.next = 0;
+    }
+
+    /// Runs one stage; what follows it, or what keeps it from being followed.
+    fn run_stage(&mut self, sets: &SectionSets) -> Result<Stage, Flow> {
         let phases = self.site.phases;
-        self.all(phases.post_read)?;
-        self.read_target()?;
-        self.section = self.host.section_set(sets, &self.path, None);
-        self.first(phases.translate)?;
-        let url = self.proxy.take();
-        self.section = self.host.section_set(
-            sets,
-            &self.path,
-            url.as_ref().map(|proxy| proxy.url.as_slice()),
-        );
-        self.proxy = url;
-        self.all(phases.access)?;
-        self.all(phases.fixup)?;
-        self.first(phases.respond)?;
-        Ok(Decision::Respond(Respond::logged(
-            404,
-            "no rule proxies this path and relais serves no files",
-        )))
+        match self.stage {
+            Stage::PostRead => self.all(phases.post_read, Stage::Target),
+            Stage::Target => {
+                self.read_target().map_err(Flow::Decide)?;
+                self.walk(sets);
+                Ok(Stage::Translate)
+            }
+            Stage::Restarted => {
+                self.walk(sets);
+                Ok(Stage::Translate)
+            }
+            Stage::Translate => {
+                self.first(phases.translate)?;
+                Ok(Stage::Map)
+            }
+            Stage::Map => {
+                self.walk(sets);
+                Ok(Stage::HeaderParser)
+            }
+            Stage::HeaderParser => self.all(phases.header_parser, Stage::Access),
+            Stage::Access => self.all(phases.access, Stage::Fixup),
+            Stage::Fixup => self.all(phases.fixup, Stage::Respond),
+            Stage::Respond => {
+                self.first(phases.respond)?;
+                Err(Flow::Decide(unhandled()))
+            }
+        }
+    }
+
+    /// Merges the settings of the sections that the request meets by now.
+    fn walk(&mut self, sets: &SectionSets) {
+        let subject = Subject {
+            path: &self.path,
+            url: self.proxy.as_ref().map(|proxy| proxy.url.as_slice()),
+            file: self.file.as_deref(),
+        };
+        self.section = self.host.section_set(sets, subject);
+    }
+
+    /// Begins again behind the reading of the target. Variables of the request
+    /// so far are kept with `REDIRECT_` in front of their names.
+    fn restart(&mut self, restart: Restart) -> Result<(), Decision> {
+        if self.restarts >= RESTARTS_MAX {
+            return Err(Decision::Respond(Respond::logged(
+                500,
+                "AH00124: Request exceeded the limit of 10 internal redirects due to probable configuration error",
+            )));
+        }
+        self.restarts += 1;
+        self.environment.redirected();
+        self.path = restart.path;
+        self.query = restart.query;
+        self.proxy = None;
+        self.file = None;
+        self.user = None;
+        self.auth_type = None;
+        self.section = self.host.base();
+        self.enter(Stage::Restarted);
+        Ok(())
     }
 
     fn read_target(&mut self) -> Result<(), Decision> {
@@ -226,23 +435,36 @@ impl<'a> Exchange<'a> {
             .map_err(|error| Decision::Respond(Respond::logged(error.status(), error.reason())))
     }
 
-    fn all(&mut self, functions: &[Phase]) -> Result<(), Decision> {
-        for function in functions {
-            if let Flow::Decide(decision) = function(self) {
-                return Err(decision);
+    /// Asks every function of a stage, from the one on that is next.
+    fn all(&mut self, functions: &[Phase], then: Stage) -> Result<Stage, Flow> {
+        while let Some(function) = functions.get(self.next) {
+            match function(self) {
+                Flow::Declined | Flow::Done => self.next += 1,
+                other => return Err(other),
             }
         }
-        Ok(())
+        Ok(then)
     }
 
-    fn first(&mut self, functions: &[Phase]) -> Result<(), Decision> {
-        for function in functions {
+    /// Asks the functions of a stage until one is not `Declined`.
+    fn first(&mut self, functions: &[Phase]) -> Result<(), Flow> {
+        while let Some(function) = functions.get(self.next) {
             match function(self) {
-                Flow::Declined => {}
+                Flow::Declined => self.next += 1,
                 Flow::Done => return Ok(()),
-                Flow::Decide(decision) => return Err(decision),
+                other => return Err(other),
             }
         }
         Ok(())
     }
+}
+
+/// Internal redirects of one request at the most (`LimitInternalRecursion`).
+const RESTARTS_MAX: u32 = 10;
+
+fn unhandled() -> Decision {
+    Decision::Respond(Respond::logged(
+        404,
+        "no rule proxies this path and relais serves no files",
+    ))
 }

@@ -11,26 +11,28 @@ mod decision;
 mod directive;
 mod exchange;
 mod module;
+mod read;
 mod section;
 mod site;
 mod spec;
 pub mod uri;
 mod variables;
+mod walk;
 
 pub use decision::{Decision, Forward, Respond};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
-    Connection, Environment, Exchange, Flow, LogLine, Phase, Phases, ProxyUrl, ResponsePhase,
+    Answer, Connection, Environment, Exchange, Flow, LogLine, Lookup, Phase, Phases, ProxyUrl,
+    ResponsePhase, Restart, Step,
 };
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
-pub use section::{Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard};
-pub use site::{
-    Host, HostAddress, HostDraft, HostName, SectionDraft, SectionSets, Site, SiteDraft,
-};
+pub use section::{Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard};
+pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, ReadTimeout, RequestLimits, Scheme,
     ServerSpec, WorkerSpec,
 };
+pub use walk::{SectionSets, Subject};
 
 /// Every diagnostic code of this crate with its meaning. Codes are stable and
 /// never used again for something else.
@@ -55,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_code_that_is_used_is_listed_once() {
-        let sources = [include_str!("build.rs"), include_str!("directive.rs")];
+        let sources = [include_str!("read.rs"), include_str!("directive.rs")];
         let quoted = sources.iter().flat_map(|source| source.split('"'));
         let used: BTreeSet<&str> = quoted.filter(|word| word.starts_with("RC0")).collect();
         let listed: Vec<&str> = super::CODES.iter().map(|(code, _)| *code).collect();

@@ -98,7 +98,7 @@ pub trait AnyModule: Sync {
     fn draft_host(&self) -> Draft;
     /// Empty settings of a section.
     fn draft_section(&self) -> Draft;
-    /// Applies the directive in row `row`.
+    /// Applies the directive in row `row`; false if it was refused.
     fn apply(
         &self,
         row: usize,
@@ -106,6 +106,15 @@ pub trait AnyModule: Sync {
         section: &mut Draft,
         place: Place<'_>,
         args: &Text,
+        diagnostics: &mut Diagnostics,
+    ) -> bool;
+    /// Ends the module's own section in row `row`.
+    fn close(
+        &self,
+        row: usize,
+        host: &mut Draft,
+        section: &mut Draft,
+        place: Place<'_>,
         diagnostics: &mut Diagnostics,
     );
     /// See [`Module::merge_host`].
@@ -158,6 +167,20 @@ fn sealed<T: Clone + Default + Send + Sync + 'static>(draft: &Draft, into: &mut 
     ));
 }
 
+fn slot<'a, M: Module>(
+    host: &'a mut Draft,
+    section: &'a mut Draft,
+    place: Place<'a>,
+    diagnostics: &'a mut Diagnostics,
+) -> Option<Slot<'a, M>> {
+    Some(Slot {
+        host: host.downcast_mut()?,
+        section: section.downcast_mut()?,
+        place,
+        diagnostics,
+    })
+}
+
 impl<M: Module> AnyModule for Registered<M> {
     fn name(&self) -> &'static str {
         M::NAME
@@ -187,18 +210,25 @@ impl<M: Module> AnyModule for Registered<M> {
         place: Place<'_>,
         args: &Text,
         diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let slot = slot::<M>(host, section, place, diagnostics);
+        match (slot, M::DIRECTIVES.get(row)) {
+            (Some(mut slot), Some(directive)) => directive.apply(&mut slot, args),
+            _ => false,
+        }
+    }
+
+    fn close(
+        &self,
+        row: usize,
+        host: &mut Draft,
+        section: &mut Draft,
+        place: Place<'_>,
+        diagnostics: &mut Diagnostics,
     ) {
-        let (Some(host), Some(section)) = (host.downcast_mut(), section.downcast_mut()) else {
-            return;
-        };
-        let mut slot = Slot::<M> {
-            host,
-            section,
-            place,
-            diagnostics,
-        };
-        if let Some(directive) = M::DIRECTIVES.get(row) {
-            directive.apply(&mut slot, args);
+        let slot = slot::<M>(host, section, place, diagnostics);
+        if let (Some(mut slot), Some(directive)) = (slot, M::DIRECTIVES.get(row)) {
+            directive.close(&mut slot);
         }
     }
 

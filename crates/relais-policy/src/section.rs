@@ -1,9 +1,11 @@
-//! Sections: which requests a `<Location>` or `<Proxy>` speaks of.
+//! Sections: which requests a `<Location>`, `<Directory>`, `<Files>` or
+//! `<Proxy>` speaks of.
 //!
-//! Matching follows httpd's `ap_location_walk` and `proxy_walk`
-//! (core.html#location, mod_proxy.html#proxy): a plain `<Location>` path
-//! covers whole segments, wildcards do not cross `/`, a plain `<Proxy>` URL is
-//! a prefix, and its wildcards do cross `/`.
+//! Matching follows httpd's `ap_location_walk`, `ap_directory_walk`,
+//! `ap_file_walk` and `proxy_walk` (core.html#location, mod_proxy.html#proxy):
+//! a plain `<Location>` or `<Directory>` path covers whole segments, wildcards
+//! do not cross `/`, a plain `<Proxy>` URL is a prefix, and its wildcards do
+//! cross `/`.
 
 use relais_conf::{Span, Text};
 use relais_expr::Regex;
@@ -11,10 +13,68 @@ use relais_expr::Regex;
 /// The kinds of section that hold per-directory settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SectionKind {
-    /// `<Location>` and `<LocationMatch>`: the request's path.
-    Location,
     /// `<Proxy>` and `<ProxyMatch>`: the URL that is proxied to.
     Proxy,
+    /// `<Directory>` and `<DirectoryMatch>`: the folder of the file that is
+    /// served.
+    Directory,
+    /// `<Files>` and `<FilesMatch>`: that file's name without its folder.
+    Files,
+    /// `<Location>` and `<LocationMatch>`: the request's path.
+    Location,
+}
+
+impl SectionKind {
+    /// The kind of a section of this lower-case name, without `<`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "proxy" | "proxymatch" => Self::Proxy,
+            "directory" | "directorymatch" => Self::Directory,
+            "files" | "filesmatch" => Self::Files,
+            "location" | "locationmatch" => Self::Location,
+            _ => return None,
+        })
+    }
+
+    /// The name as messages show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "<Proxy>",
+            Self::Directory => "<Directory>",
+            Self::Files => "<Files>",
+            Self::Location => "<Location>",
+        }
+    }
+
+    pub(crate) fn context_name(self) -> &'static str {
+        match self {
+            Self::Proxy => "<Proxy> context",
+            Self::Directory => "<Directory> context",
+            Self::Files => "<Files> context",
+            Self::Location => "<Location> context",
+        }
+    }
+}
+
+/// The methods of a `<Limit>` or `<LimitExcept>` around a directive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// The methods that are listed, as written.
+    pub methods: Vec<Vec<u8>>,
+    /// `<LimitExcept>`: the directive is meant for all other methods.
+    pub inverted: bool,
+}
+
+impl Limit {
+    /// Whether the directive is meant for requests of this method. GET stands
+    /// for HEAD too (core.html#limit).
+    #[must_use]
+    pub fn covers(&self, method: &[u8]) -> bool {
+        let method: &[u8] = if method == b"HEAD" { b"GET" } else { method };
+        let listed = self.methods.iter().any(|have| have == method);
+        listed != self.inverted
+    }
 }
 
 /// What a section's argument matches.
@@ -26,6 +86,27 @@ pub enum Matcher {
     Wildcard(Vec<u8>),
     /// A regular expression.
     Regex(Regex),
+}
+
+impl Matcher {
+    fn matches(&self, kind: SectionKind, subject: &[u8]) -> bool {
+        match (self, kind) {
+            (Self::Prefix(path), SectionKind::Location) => covers(path, subject),
+            (Self::Prefix(path), SectionKind::Directory) => covers(folder(path), subject),
+            (Self::Prefix(name), SectionKind::Files) => name == subject,
+            (Self::Prefix(url), SectionKind::Proxy) => subject.starts_with(url),
+            (Self::Wildcard(pattern), SectionKind::Directory) => {
+                let pattern = folder(pattern);
+                wildcard(pattern, leading(subject, segments(pattern)), true)
+            }
+            (Self::Wildcard(pattern), kind) => {
+                wildcard(pattern, subject, kind == SectionKind::Location)
+            }
+            // A match that is given up at its limit is none.
+            (Self::Regex(regex), SectionKind::Directory) => covers_by_regex(regex, subject),
+            (Self::Regex(regex), _) => regex.is_match(subject).unwrap_or(false),
+        }
+    }
 }
 
 /// A section's opening line, understood.
@@ -52,20 +133,50 @@ impl SectionHead {
         }
     }
 
-    /// Whether the section applies to this path (for `<Location>`) or URL
-    /// (for `<Proxy>`).
+    /// Whether the section applies to this subject: a path (`<Location>`), a
+    /// URL (`<Proxy>`), a folder without its last slash (`<Directory>`), or a
+    /// name without a folder (`<Files>`).
     #[must_use]
     pub fn matches(&self, subject: &[u8]) -> bool {
-        match (&self.matcher, self.kind) {
-            (Matcher::Prefix(path), SectionKind::Location) => covers(path, subject),
-            (Matcher::Prefix(url), SectionKind::Proxy) => subject.starts_with(url),
-            (Matcher::Wildcard(pattern), kind) => {
-                wildcard(pattern, subject, kind == SectionKind::Location)
-            }
-            // A match that is given up at its limit is none.
-            (Matcher::Regex(regex), _) => regex.is_match(subject).unwrap_or(false),
+        self.matcher.matches(self.kind, subject)
+    }
+
+    /// The number of segments of a `<Directory>` path: shorter ones are merged
+    /// first. `None` for a pattern, which comes after all paths.
+    pub(crate) fn depth(&self) -> Option<usize> {
+        match &self.matcher {
+            Matcher::Prefix(path) | Matcher::Wildcard(path) => Some(segments(folder(path))),
+            Matcher::Regex(_) => None,
         }
     }
+}
+
+/// A folder without its last slash, so that `/` is empty and covers all.
+fn folder(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
+fn segments(folder: &[u8]) -> usize {
+    folder.iter().filter(|&&byte| byte == b'/').count()
+}
+
+/// The first `count` segments of a folder.
+fn leading(folder: &[u8], count: usize) -> &[u8] {
+    let mut slashes = folder.iter().enumerate().filter(|&(_, &byte)| byte == b'/');
+    let end = slashes.nth(count).map_or(folder.len(), |(at, _)| at);
+    &folder[..end]
+}
+
+/// Whether a pattern matches the folder or one of those around it: httpd tries
+/// it on each, with its last slash.
+fn covers_by_regex(regex: &Regex, subject: &[u8]) -> bool {
+    let mut path = subject.to_vec();
+    path.push(b'/');
+    let ends: Vec<usize> = (1..=path.len())
+        .filter(|&end| path[end - 1] == b'/')
+        .collect();
+    ends.into_iter()
+        .any(|end| regex.is_match(&path[..end]).unwrap_or(false))
 }
 
 /// Whether a literal `<Location>` path covers a request path: the same path or
@@ -177,6 +288,53 @@ mod tests {
                 expected,
                 "{prefix} {path}"
             );
+        }
+    }
+
+    #[test]
+    fn directories_cover_what_is_below_them() {
+        let regex = |text: &str| {
+            let regex = Regex::new(text.as_bytes(), relais_expr::RegexFlags::default());
+            Matcher::Regex(regex.expect("a pattern"))
+        };
+        let table: &[(Matcher, &str, bool)] = &[
+            (Matcher::Prefix(b"/".to_vec()), "/srv/www", true),
+            (Matcher::Prefix(b"/".to_vec()), "", true),
+            (Matcher::Prefix(b"/srv/".to_vec()), "/srv", true),
+            (Matcher::Prefix(b"/srv".to_vec()), "/srv/www", true),
+            (Matcher::Prefix(b"/srv".to_vec()), "/srvx", false),
+            (
+                Matcher::Wildcard(b"/home/*/web".to_vec()),
+                "/home/a/web/x",
+                true,
+            ),
+            (
+                Matcher::Wildcard(b"/home/*/web".to_vec()),
+                "/home/a/b/web",
+                false,
+            ),
+            (regex("^/srv/[ab]/"), "/srv/a/deep", true),
+            (regex("^/srv/[ab]/$"), "/srv/a/deep", true),
+            (regex("^/srv/[ab]/$"), "/srv/c", false),
+        ];
+        for (matcher, subject, expected) in table {
+            assert_eq!(
+                matcher.matches(SectionKind::Directory, subject.as_bytes()),
+                *expected,
+                "{matcher:?} {subject}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_cover_methods() {
+        let limit = |inverted| Limit {
+            methods: vec![b"GET".to_vec(), b"POST".to_vec()],
+            inverted,
+        };
+        for (method, listed) in [("GET", true), ("HEAD", true), ("PUT", false)] {
+            assert_eq!(limit(false).covers(method.as_bytes()), listed, "{method}");
+            assert_eq!(limit(true).covers(method.as_bytes()), !listed, "{method}");
         }
     }
 

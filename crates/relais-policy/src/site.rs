@@ -1,7 +1,5 @@
 //! The configuration as requests see it: immutable, shared, swapped on reload.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,6 +10,7 @@ use crate::module::{AnyModule, Drafts, Settings};
 use crate::section::{SectionHead, wildcard};
 use crate::spec::{HostSpec, ServerSpec};
 use crate::uri::PathRules;
+use crate::walk::{HostPart, SectionSets, Sections, Subject};
 
 /// A configuration while it is read: drafts of all hosts, the main server
 /// first.
@@ -40,6 +39,8 @@ pub struct SectionDraft {
     pub head: SectionHead,
     /// Its drafts.
     pub settings: Drafts,
+    /// The sections inside of it, in file order.
+    pub inner: Vec<Self>,
 }
 
 /// One address of a `<VirtualHost>`; `None` is `*`.
@@ -74,12 +75,6 @@ pub struct HostName {
     pub wild: bool,
 }
 
-/// One section of a host, ready for requests.
-pub(crate) struct Section {
-    pub(crate) head: SectionHead,
-    pub(crate) settings: Settings,
-}
-
 /// A server or virtual host, ready for requests.
 pub struct Host {
     /// Its place in [`Site::hosts`].
@@ -95,8 +90,7 @@ pub struct Host {
     /// `<VirtualHost>` arguments.
     pub addresses: Vec<HostAddress>,
     pub(crate) base: Arc<Settings>,
-    pub(crate) locations: Vec<Section>,
-    pub(crate) proxies: Vec<Section>,
+    pub(crate) sections: Sections,
     pub(crate) modules: &'static [&'static dyn AnyModule],
 }
 
@@ -125,86 +119,14 @@ impl Host {
         })
     }
 
-    /// The merged settings of the sections that match a path and, for a
-    /// proxied request, a URL: `<Proxy>` first, then `<Location>`, each in
-    /// file order (sections.html#merging).
-    pub fn section_set(
-        &self,
-        sets: &SectionSets,
-        path: &[u8],
-        url: Option<&[u8]>,
-    ) -> Arc<Settings> {
-        if self.locations.is_empty() && self.proxies.is_empty() {
-            return self.base();
-        }
-        let mut key = sets.key.borrow_mut();
-        key.clear();
-        key.push(u32::try_from(self.index).unwrap_or(u32::MAX));
-        if let Some(url) = url {
-            key.extend(matching(&self.proxies, url, 0));
-        }
-        key.extend(matching(&self.locations, path, self.proxies.len()));
-        if key.len() == 1 {
-            return self.base();
-        }
-        if let Some(known) = sets.merged.borrow().get(key.as_slice()) {
-            return Arc::clone(known);
-        }
-        let merged = Arc::new(self.merge(&key[1..]));
-        sets.remember(&key, &merged);
-        merged
-    }
-
-    fn merge(&self, members: &[u32]) -> Settings {
-        let mut settings = Settings::clone(&self.base);
-        for &member in members {
-            let member = member as usize;
-            let section = self
-                .proxies
-                .get(member)
-                .or_else(|| self.locations.get(member.checked_sub(self.proxies.len())?));
-            let Some(section) = section else { continue };
-            let mut merged = Settings::default();
-            for module in self.modules {
-                module.merge_sealed(&settings, &section.settings, &mut merged);
-            }
-            settings = merged;
-        }
-        settings
-    }
-}
-
-fn matching<'a>(
-    sections: &'a [Section],
-    subject: &'a [u8],
-    first: usize,
-) -> impl Iterator<Item = u32> + 'a {
-    sections
-        .iter()
-        .enumerate()
-        .filter(|(_, section)| section.head.matches(subject))
-        .filter_map(move |(index, _)| u32::try_from(first + index).ok())
-}
-
-/// Merged section sets that have been seen, remembered per worker thread and
-/// site: a set is merged once, not once per request.
-#[derive(Default)]
-pub struct SectionSets {
-    key: RefCell<Vec<u32>>,
-    merged: RefCell<HashMap<Vec<u32>, Arc<Settings>>>,
-}
-
-impl SectionSets {
-    /// Sets remembered at the most; past that all are forgotten, since a
-    /// client can choose paths but not how many distinct sets matter.
-    const MOST: usize = 4096;
-
-    fn remember(&self, key: &[u32], merged: &Arc<Settings>) {
-        let mut sets = self.merged.borrow_mut();
-        if sets.len() >= Self::MOST {
-            sets.clear();
-        }
-        sets.insert(key.to_vec(), Arc::clone(merged));
+    /// The merged settings of the sections that match.
+    pub fn section_set(&self, sets: &SectionSets, subject: Subject<'_>) -> Arc<Settings> {
+        let part = HostPart {
+            index: self.index,
+            base: &self.base,
+            modules: self.modules,
+        };
+        self.sections.merged(&part, sets, subject)
     }
 }
 

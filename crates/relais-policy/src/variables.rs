@@ -43,13 +43,16 @@ impl Lookup for Exchange<'_> {
 impl Exchange<'_> {
     fn server_variable(&self, variable: &Variable, out: &mut Vec<u8>) {
         let connection = &self.connection;
-        let client = connection.peer.ip().to_canonical();
+        let client = self.client.ip().to_canonical();
         match variable {
             // Names are not looked up, so a host is its address.
-            Variable::RemoteAddr | Variable::RemoteHost | Variable::ConnRemoteAddr => {
-                show(client, out)
+            Variable::RemoteAddr | Variable::RemoteHost => show(client, out),
+            Variable::ConnRemoteAddr => show(connection.peer.ip().to_canonical(), out),
+            Variable::RemotePort => show(self.client.port(), out),
+            Variable::RemoteUser => out.extend_from_slice(self.user.as_deref().unwrap_or_default()),
+            Variable::AuthType => {
+                out.extend_from_slice(self.auth_type.unwrap_or_default().as_bytes())
             }
-            Variable::RemotePort => show(connection.peer.port(), out),
             Variable::ServerAddr => show(connection.local.ip().to_canonical(), out),
             Variable::ServerAdmin => show(&self.host.spec.server_admin, out),
             Variable::ServerName => self.server_name(out),
@@ -77,8 +80,7 @@ impl Exchange<'_> {
     /// A request field, its repetitions joined as httpd joins them.
     fn field(&self, name: &[u8], out: &mut Vec<u8>) {
         let fields = self
-            .head
-            .fields
+            .fields()
             .iter()
             .filter(|(have, _)| have.eq_ignore_ascii_case(name));
         for (index, (_, value)) in fields.enumerate() {
@@ -125,7 +127,7 @@ impl Exchange<'_> {
         if self.host.spec.canonical_name {
             return None;
         }
-        self.head.fields.get("Host").and_then(split_host_port)
+        self.fields().get("Host").and_then(split_host_port)
     }
 
     /// `TIME` and its parts, in the system's time zone.

@@ -4,6 +4,18 @@ use std::path::PathBuf;
 
 use relais_conf::{MemoryFiles, Options};
 use relais_modules::{Configuration, configure};
+use relais_policy::{Decision, Exchange, SectionSets, Step};
+
+/// Runs the phases, with look-ups done on the spot.
+#[allow(dead_code, reason = "not every test binary serves requests")]
+pub(crate) fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decision {
+    loop {
+        match exchange.decide(sets) {
+            Step::Decided(decision) => return decision,
+            Step::Wait(lookup) => exchange.answered(lookup.key, (lookup.work)()),
+        }
+    }
+}
 
 /// Reads a configuration that stands in `/srv/main.conf`.
 pub(crate) fn read(config: &str) -> Configuration {
