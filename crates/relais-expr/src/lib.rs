@@ -1,4 +1,4 @@
-//! What httpd's rules are made of: regular expressions, server variables and substitution templates.
+//! What httpd's rules are made of: expressions, regular expressions, server variables and substitution templates.
 //!
 //! This crate knows how `%{NAME}`, `$1`, `%1` and a PCRE pattern behave in httpd. It does not know where a
 //! variable's value comes from ([`Lookup`] does) nor what a rule does with the result. It has no sockets, clocks,
@@ -6,13 +6,17 @@
 
 mod captures;
 mod escape;
+mod expression;
 mod pattern;
+mod percent;
 mod regex;
 mod template;
 mod variable;
 
 pub use captures::{Captures, Groups};
 pub use escape::{ByteSet, Escape};
+pub use expression::{EvalError, ExprError, Expression, State, StringExpression, leading_integer};
+pub use percent::{Unescaped, escape_path, unescape};
 pub use regex::{Regex, RegexError, RegexFlags};
 pub use template::{Origin, Piece, PieceKind, QuestionMarks, Template, TemplateError};
-pub use variable::{Lookup, Variable};
+pub use variable::{FileTest, Lookup, Variable};

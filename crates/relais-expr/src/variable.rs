@@ -1,4 +1,5 @@
-//! Server variables, `%{NAME}`, as mod_rewrite knows them (manual page mod_rewrite, RewriteCond).
+//! Server variables, `%{NAME}`, as mod_rewrite knows them (manual page mod_rewrite, RewriteCond) and as expressions do
+//! (manual page expr, Variables). The two lists differ: an expression refuses a name that it does not know.
 
 /// One server variable. Names are matched without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,22 @@ pub enum Variable {
     RequestScheme,
     RequestUri,
     TheRequest,
+    /// `resp:Name`: a field of the response.
+    ResponseHeader(Box<[u8]>),
+    /// `note:name`: a request note.
+    Note(Box<[u8]>),
+    /// `reqenv:name`: the request's environment only.
+    RequestEnv(Box<[u8]>),
+    /// `osenv:name`: the process environment only.
+    ProcessEnv(Box<[u8]>),
+    ConnLogId,
+    RequestLogId,
+    ContentType,
+    DocumentUri,
+    Handler,
+    Http2,
+    LastModified,
+    RequestStatus,
     /// A name that httpd does not know either; its value is empty.
     Unknown,
 }
@@ -61,6 +78,42 @@ pub enum Variable {
 pub trait Lookup {
     /// Appends the value of `variable` to `out`; appends nothing if it has none.
     fn variable(&self, variable: &Variable, out: &mut Vec<u8>);
+
+    /// What a test of `path` says; the crate itself opens no file. Without an answer it is false.
+    fn file_test(&self, _test: FileTest, _path: &[u8]) -> bool {
+        false
+    }
+
+    /// The contents of a file, for the functions `file` and `filesize`; `None` if it cannot be read.
+    fn file_contents(&self, _path: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The size of a file in bytes, for the function `filesize`; `None` if there is none.
+    fn file_size(&self, _path: &[u8]) -> Option<u64> {
+        None
+    }
+}
+
+/// The tests of files and URLs (manual pages expr, Unary operators, and mod_rewrite, RewriteCond).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileTest {
+    /// `-e`: it exists.
+    Exists,
+    /// `-d`: it is a directory.
+    Directory,
+    /// `-f`: it is a regular file.
+    Regular,
+    /// `-s`: it is a regular file and not empty.
+    NotEmpty,
+    /// `-L`, `-h`, `-l`: it is a symbolic link.
+    Link,
+    /// `-x`: it may be executed.
+    Executable,
+    /// `-F`: a request for this file would be answered.
+    FileByRequest,
+    /// `-U`, `-A`: a request for this URL path would be answered.
+    UrlByRequest,
 }
 
 impl Variable {
@@ -71,6 +124,24 @@ impl Variable {
             [a, b, c, b':', rest @ ..] => Self::prefixed_short(&[*a, *b, *c], rest),
             [a, b, c, d, b':', rest @ ..] => Self::prefixed_long(&[*a, *b, *c, *d], rest),
             _ => Self::plain(name),
+        }
+    }
+
+    /// Reads the name of a variable in an expression; `None` if expressions know no such name.
+    #[must_use]
+    pub fn in_expression(name: &[u8]) -> Option<Self> {
+        if name.len() > 4 && name[..4].eq_ignore_ascii_case(b"SSL_") {
+            return Some(Self::Ssl(name.to_ascii_uppercase().into()));
+        }
+        let own = EXPRESSION_ONLY
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        if let Some((_, variable)) = own {
+            return Some(variable.clone());
+        }
+        match Self::plain(name) {
+            Self::Unknown | Self::ServerAddr => None,
+            known => Some(known),
         }
     }
 
@@ -169,6 +240,18 @@ const PLAIN: &[(&str, Variable)] = &[
     ("THE_REQUEST", Variable::TheRequest),
 ];
 
+/// Names that expressions know and mod_rewrite does not.
+const EXPRESSION_ONLY: &[(&str, Variable)] = &[
+    ("CONN_LOG_ID", Variable::ConnLogId),
+    ("REQUEST_LOG_ID", Variable::RequestLogId),
+    ("CONTENT_TYPE", Variable::ContentType),
+    ("DOCUMENT_URI", Variable::DocumentUri),
+    ("HANDLER", Variable::Handler),
+    ("HTTP2", Variable::Http2),
+    ("LAST_MODIFIED", Variable::LastModified),
+    ("REQUEST_STATUS", Variable::RequestStatus),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,5 +300,22 @@ mod tests {
                     .all(|(other, value)| other != name && value != variable)
             );
         }
+    }
+
+    #[test]
+    fn expressions_know_other_names() {
+        for (name, expected) in [
+            ("handler", Some(Variable::Handler)),
+            ("HTTP_HOST", Some(header(b"Host"))),
+            ("ssl_cipher", Some(Variable::Ssl(b"SSL_CIPHER"[..].into()))),
+            ("SERVER_ADDR", None),
+            ("HTTP_FOO", None),
+            ("LOG_ID", None),
+            ("ADMIN", None),
+            ("", None),
+        ] {
+            assert_eq!(Variable::in_expression(name.as_bytes()), expected, "{name}");
+        }
+        assert_eq!(Variable::parse(b"HANDLER"), Variable::Unknown);
     }
 }

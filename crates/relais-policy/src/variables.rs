@@ -21,12 +21,17 @@ impl Lookup for Exchange<'_> {
         match variable {
             Variable::Header(name) => self.field(name, out),
             Variable::Env(name) => self.environment_variable(name, out),
+            Variable::RequestEnv(name) => {
+                out.extend_from_slice(self.environment.get(name).unwrap_or_default())
+            }
+            Variable::ProcessEnv(name) => process_variable(name, out),
             // Later phases change nothing that a variable could show.
             Variable::LookAhead(inner) => self.variable(inner, out),
             Variable::RequestMethod => out.extend_from_slice(self.head.method()),
-            Variable::RequestUri | Variable::RequestFilename | Variable::ScriptFilename => {
-                out.extend_from_slice(&self.path)
-            }
+            Variable::RequestUri
+            | Variable::DocumentUri
+            | Variable::RequestFilename
+            | Variable::ScriptFilename => out.extend_from_slice(&self.path),
             Variable::QueryString => {
                 out.extend_from_slice(self.query.as_deref().unwrap_or_default())
             }
@@ -61,6 +66,9 @@ impl Exchange<'_> {
             Variable::Https => show(on_off(connection.secure), out),
             Variable::Ipv6 => show(on_off(client.is_ipv6()), out),
             Variable::IsSubreq => show("false", out),
+            Variable::Http2 => show("off", out),
+            Variable::RequestStatus => show("200", out),
+            Variable::ApiVersion => show(API_VERSION, out),
             // The rest is about files, users and programs, which relais does
             // not have, or about the time.
             _ => self.time(variable, out),
@@ -71,9 +79,8 @@ impl Exchange<'_> {
     fn environment_variable(&self, name: &[u8], out: &mut Vec<u8>) {
         if let Some(value) = self.environment.get(name) {
             out.extend_from_slice(value);
-        } else if !name.contains(&b'=') && !name.contains(&0) {
-            let value = std::env::var_os(OsStr::from_bytes(name)).unwrap_or_default();
-            out.extend_from_slice(value.as_bytes());
+        } else {
+            process_variable(name, out);
         }
     }
 
@@ -152,6 +159,13 @@ fn time_part(variable: &Variable, at: DateTime, out: &mut Vec<u8>) {
     }
 }
 
+fn process_variable(name: &[u8], out: &mut Vec<u8>) {
+    if !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) {
+        let value = std::env::var_os(OsStr::from_bytes(name)).unwrap_or_default();
+        out.extend_from_slice(value.as_bytes());
+    }
+}
+
 fn show(value: impl Display, out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{value}");
@@ -160,6 +174,9 @@ fn show(value: impl Display, out: &mut Vec<u8>) {
 fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
+
+/// httpd's `MODULE_MAGIC_NUMBER_MAJOR` of 2.4.
+const API_VERSION: &str = "20120211";
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use relais_expr::{Regex, RegexFlags, Template};
+use relais_expr::{Regex, RegexFlags, Template, leading_integer};
 
 use crate::args::{self, Args};
 use crate::error::RuleError;
-use crate::flags::{self, leading_integer};
+use crate::flags;
 
 /// A parsed `RewriteCond`. All ranges count from the start of the argument text.
 #[derive(Clone, Debug)]

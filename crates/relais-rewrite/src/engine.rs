@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::mem;
 
-use relais_expr::{Captures, Groups, Origin, PieceKind};
+use relais_expr::{Captures, Groups, Origin, PieceKind, leading_integer};
 
 use crate::condition::{Condition, ConditionKind, text_order};
 use crate::context::{Context, Show, View, trace};
-use crate::flags::{FlagKind, leading_integer};
+use crate::flags::FlagKind;
 use crate::outcome::{Input, Outcome};
 use crate::rule::{Rule, RuleDraft, RuleSet};
 use crate::uri;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use relais_expr::{ByteSet, Escape, Template};
+use relais_expr::{ByteSet, Escape, Template, leading_integer};
 
 use crate::args::trimmed_within;
 use crate::error::RuleError;
@@ -261,24 +261,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-}
-
-/// C's `atoi`: white space, a sign, digits, then anything.
-pub(crate) fn leading_integer(text: &[u8]) -> i64 {
-    let text = text.trim_ascii_start();
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let value = digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0_i64, |sum, byte| {
-            sum.saturating_mul(10)
-                .saturating_add(i64::from(byte - b'0'))
-        });
-    if negative { -value } else { value }
 }
 
 fn known_status(value: &[u8]) -> Result<u16, &'static str> {

@@ -1,5 +1,7 @@
 //! URL syntax as mod_rewrite and mod_proxy see it: schemes, escaping for a redirect, escaping for an origin.
 
+use relais_expr::escape_path;
+
 /// A scheme that makes a substitution absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scheme {
@@ -31,7 +33,7 @@ pub(crate) fn scheme(uri: &[u8]) -> Option<Scheme> {
 /// Letters, digits and ``$-_.+!*'(),:@&=/~;`` stay, every other byte becomes `%XX` in upper case; so does `%` itself.
 pub fn canonical_path(path: &[u8], out: &mut Vec<u8>) {
     for &byte in path {
-        push_path_byte(byte, UPPER, out);
+        push_path_byte(byte, out);
     }
 }
 
@@ -44,7 +46,7 @@ pub fn canonical_path_keeping_slashes(path: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&rest[..3]);
             rest = after;
         } else {
-            push_path_byte(byte, UPPER, out);
+            push_path_byte(byte, out);
             rest = tail;
         }
     }
@@ -54,13 +56,6 @@ pub fn canonical_path_keeping_slashes(path: &[u8], out: &mut Vec<u8>) {
 #[must_use]
 pub fn control_or_space(text: &[u8]) -> Option<usize> {
     text.iter().position(|byte| *byte <= b' ' || *byte == 0x7f)
-}
-
-/// Appends `text` escaped for a `Location`, with lower case digits as httpd writes them there.
-pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
-    for &byte in text {
-        push_path_byte(byte, LOWER, out);
-    }
 }
 
 /// Appends an absolute URL, escaped from behind its authority on.
@@ -77,23 +72,22 @@ pub(crate) fn escape_absolute(uri: &[u8], scheme: Scheme, out: &mut Vec<u8>) {
     };
     let (kept, escaped) = uri.split_at(scheme.len + authority);
     out.extend_from_slice(kept);
-    escape(escaped, out);
+    escape_path(escaped, out);
 }
 
-fn push_path_byte(byte: u8, digits: &[u8; 16], out: &mut Vec<u8>) {
+fn push_path_byte(byte: u8, out: &mut Vec<u8>) {
     if byte.is_ascii_alphanumeric() || b"$-_.+!*'(),:@&=/~;".contains(&byte) {
         out.push(byte);
     } else {
         out.extend([
             b'%',
-            digits[usize::from(byte >> 4)],
-            digits[usize::from(byte & 15)],
+            UPPER[usize::from(byte >> 4)],
+            UPPER[usize::from(byte & 15)],
         ]);
     }
 }
 
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
-const LOWER: &[u8; 16] = b"0123456789abcdef";
 
 /// Nothing up to this length counts as absolute, not even a bare `ws://`.
 const SHORTEST: usize = 5;
@@ -168,7 +162,7 @@ mod tests {
                 b"%2f%2F%2e%2",
                 "%2f%2F%252e%252",
             ),
-            (&escape, b"/\xe9 #?", "/%e9%20%23%3f"),
+            (&escape_path, b"/\xe9 #?", "/%e9%20%23%3f"),
             (&absolute, b"http://h h/a b", "http://h h/a%20b"),
             (&absolute, b"http://h", "http://h"),
             (&absolute, b"mailto:a b", "mailto:a%20b"),

@@ -1,5 +1,7 @@
 //! Turns the state after the last rule into an [`Outcome`].
 
+use relais_expr::escape_path;
+
 use super::{Early, Engine, Kind, NOT_A_PATH};
 use crate::context::{Show, trace};
 use crate::outcome::Outcome;
@@ -138,7 +140,7 @@ impl Engine<'_> {
                 "escaping {} to query string for redirect",
                 Show(query)
             );
-            uri::escape(query, location);
+            escape_path(query, location);
         }
     }
 
