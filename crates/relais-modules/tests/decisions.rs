@@ -105,6 +105,14 @@ impl<'a> Request<'a> {
         let mut exchange =
             Exchange::new(site, host, connection, &head, &meta, SystemTime::UNIX_EPOCH);
         let decision = common::decide(&mut exchange, sets);
+        let mut again = Exchange::new(site, host, connection, &head, &meta, SystemTime::UNIX_EPOCH);
+        again.explain();
+        assert_eq!(
+            common::decide(&mut again, sets),
+            decision,
+            "explaining changes the decision: {}",
+            self.text
+        );
         self.show(&exchange, &decision)
     }
 

@@ -10,6 +10,7 @@ use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead};
 use relais_telemetry::Level;
 
 use crate::decision::{Decision, Respond};
+use crate::explain::Remark;
 use crate::module::Settings;
 use crate::site::{Host, Site};
 use crate::uri;
@@ -189,6 +190,8 @@ pub struct Exchange<'a> {
     pub notes: Environment,
     /// Lines for the error log.
     pub log: Vec<LogLine>,
+    /// What has been found out for whoever asks why.
+    pub(crate) remarks: Option<Vec<Remark>>,
     /// The request's fields after a module has changed them.
     fields: Option<Box<Fields>>,
     answers: Vec<(Vec<u8>, Answer)>,
@@ -267,6 +270,7 @@ impl<'a> Exchange<'a> {
             auth_type: None,
             notes: Environment::default(),
             log: Vec::new(),
+            remarks: None,
             fields: None,
             answers: Vec::new(),
             stage: Stage::PostRead,
@@ -394,6 +398,7 @@ impl<'a> Exchange<'a> {
             file: self.file.as_deref(),
         };
         self.section = self.host.section_set(sets, subject);
+        self.remark_sections();
     }
 
     /// Begins again behind the reading of the target. Variables of the request
@@ -438,7 +443,7 @@ impl<'a> Exchange<'a> {
     /// Asks every function of a stage, from the one on that is next.
     fn all(&mut self, functions: &[Phase], then: Stage) -> Result<Stage, Flow> {
         while let Some(function) = functions.get(self.next) {
-            match function(self) {
+            match self.call(*function) {
                 Flow::Declined | Flow::Done => self.next += 1,
                 other => return Err(other),
             }
@@ -449,7 +454,7 @@ impl<'a> Exchange<'a> {
     /// Asks the functions of a stage until one is not `Declined`.
     fn first(&mut self, functions: &[Phase]) -> Result<(), Flow> {
         while let Some(function) = functions.get(self.next) {
-            match function(self) {
+            match self.call(*function) {
                 Flow::Declined => self.next += 1,
                 Flow::Done => return Ok(()),
                 other => return Err(other),

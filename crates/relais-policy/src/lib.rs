@@ -10,6 +10,7 @@ pub mod build;
 mod decision;
 mod directive;
 mod exchange;
+mod explain;
 mod module;
 mod read;
 mod section;
@@ -25,6 +26,7 @@ pub use exchange::{
     Answer, Connection, Environment, Exchange, Flow, LogLine, Lookup, Phase, Phases, ProxyUrl,
     ResponsePhase, Restart, Step,
 };
+pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
 pub use section::{Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard};
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};

@@ -119,6 +119,15 @@ impl Host {
         })
     }
 
+    /// The opening lines of the sections that match, in the order of their
+    /// merge.
+    pub fn matching_sections<'h>(
+        &'h self,
+        subject: Subject<'_>,
+    ) -> impl Iterator<Item = &'h SectionHead> + use<'h> {
+        self.sections.heads(subject)
+    }
+
     /// The merged settings of the sections that match.
     pub fn section_set(&self, sets: &SectionSets, subject: Subject<'_>) -> Arc<Settings> {
         let part = HostPart {

@@ -98,6 +98,19 @@ impl Sections {
         merged
     }
 
+    /// The opening lines of the sections that match, in the order of their
+    /// merge.
+    pub(crate) fn heads<'s>(
+        &'s self,
+        subject: Subject<'_>,
+    ) -> impl Iterator<Item = &'s SectionHead> + use<'s> {
+        let mut numbers = Vec::new();
+        self.collect(subject, &mut numbers);
+        numbers
+            .into_iter()
+            .map(|number| &self.all[number as usize].head)
+    }
+
     fn collect(&self, subject: Subject<'_>, into: &mut Vec<u32>) {
         if let Some(url) = subject.url {
             self.matching(&self.proxies, url, into);

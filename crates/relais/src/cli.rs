@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 use relais_telemetry::Level;
 
+use crate::explain::Question;
+
 /// Where the demonstration listens without `--listen`.
 const DEMO: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
@@ -34,6 +36,8 @@ pub(crate) enum Action {
     Directives,
     /// No arguments, or `demo`.
     Demo(SocketAddr),
+    /// `explain METHOD URL`.
+    Explain,
 }
 
 /// What `-k` asks of a running relais.
@@ -75,6 +79,8 @@ pub(crate) struct Arguments {
     pub(crate) startup_level: Option<Level>,
     /// Set by `-k start` for the process it leaves behind.
     pub(crate) detached: bool,
+    /// What `explain` is asked.
+    pub(crate) question: Question,
 }
 
 impl Arguments {
@@ -92,6 +98,7 @@ impl Arguments {
             startup_log: None,
             startup_level: None,
             detached: false,
+            question: Question::default(),
         }
     }
 
@@ -165,7 +172,20 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-h" | "-?" | "--help" => parsed.action = Action::Help,
         "--detached" => parsed.detached = true,
         "demo" => parsed.action = demo(parser)?,
+        "explain" => return explain(parsed, parser),
         other => return Err(format!("unexpected argument {other}").into()),
+    }
+    Ok(())
+}
+
+/// The words behind `explain`: its own, and those that say which configuration
+/// is meant.
+fn explain(parsed: &mut Arguments, parser: &mut Parser) -> Result<(), lexopt::Error> {
+    parsed.action = Action::Explain;
+    while let Some(word) = next(parser)? {
+        if !parsed.question.take(parser, &word)? {
+            take(parsed, parser, &word)?;
+        }
     }
     Ok(())
 }

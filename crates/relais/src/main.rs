@@ -6,6 +6,7 @@
 mod cli;
 mod configuration;
 mod demo;
+mod explain;
 mod logs;
 mod privileges;
 mod process;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Action::Modules => report::compiled_modules(),
         Action::Directives => report::directives(),
         Action::Check => configuration::check(&arguments),
+        Action::Explain => explain::run(&arguments, &arguments.question),
         Action::Signal(signal) => process::signal(&arguments, *signal),
         Action::Background => process::background(&arguments),
         Action::Run => run::foreground(&arguments),

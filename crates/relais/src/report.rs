@@ -19,6 +19,8 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
        relais -f FILE [OPTIONS]       serve, in the foreground
        relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
        relais -t -f FILE              check the configuration
+       relais explain METHOD URL [-H 'NAME: VALUE'] [--client IP] [--format human|json] -f FILE
+                                      why this request goes where it goes; ws:// adds a handshake
 
 Options:
   -f FILE        the configuration; relative to -d, else to the current folder
@@ -46,7 +48,7 @@ Signals: TERM and INT stop at once, USR1 and HUP read the configuration again, W
 ";
 
 /// Prints to standard output; whoever closed it does not want to know.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 

@@ -1,8 +1,12 @@
 //! `ProxyPass` and `ProxyPassMatch`: from a path to a target URL.
 
+use std::fmt;
+
 use relais_conf::{Diagnostic, Text};
 use relais_expr::{Groups, Regex, RegexError, RegexFlags};
-use relais_policy::{Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, uri};
+use relais_policy::{
+    Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
+};
 
 use super::params::Params;
 use super::worker::{self, Worker};
@@ -222,6 +226,9 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     if exchange.path.first() != Some(&b'/') || exchange.environment.get(b"no-proxy").is_some() {
         return Flow::Declined;
     }
+    if exchange.is_explained() {
+        remark_passes(exchange);
+    }
     let own = exchange
         .section_settings::<Section>()
         .pass
@@ -244,6 +251,46 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
             let about = format!("{} (the path would change the host)", url.escape_ascii());
             let respond = url::proxy_error(500, "DNS lookup failure for", &about);
             Flow::Decide(Decision::Respond(respond))
+        }
+    }
+}
+
+/// Remarks on each rule up to the first that fits.
+fn remark_passes(exchange: &mut Exchange<'_>) {
+    let host: &Host = exchange.host_settings();
+    let own = exchange.section_settings::<Section>().pass.clone();
+    for pass in own.iter().chain(&host.passes) {
+        let applied = pass.apply(exchange);
+        let fits = applied.is_some();
+        let verdict = match applied {
+            None => "does not cover the path",
+            Some(Applied::Exempt) => "exempts the path",
+            Some(Applied::To(_)) => "covers the path",
+            Some(Applied::OtherHost(_)) => "would change the host",
+        };
+        let span = match (&pass.target, &pass.paths) {
+            (Some(target), _) => Some(target.span()),
+            (None, Paths::Below(path)) => Some(path.span()),
+            (None, Paths::Match(_)) => None,
+        };
+        exchange.remark(Topic::Pass, span, || format!("{pass} {verdict}"));
+        if fits {
+            return;
+        }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.paths {
+            Paths::Below(path) => write!(f, "ProxyPass {}", path.lossy())?,
+            Paths::Match(regex) => {
+                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())?;
+            }
+        }
+        match &self.target {
+            Some(target) => write!(f, " {}", target.lossy()),
+            None => f.write_str(" !"),
         }
     }
 }

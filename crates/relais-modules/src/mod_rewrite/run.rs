@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use relais_expr::{Lookup, Variable};
-use relais_policy::{Decision, Exchange, Flow, ProxyUrl, Respond};
+use relais_policy::{Decision, Exchange, Flow, ProxyUrl, Respond, Topic};
 use relais_rewrite::{Context, Input, Outcome};
 use relais_telemetry::Level;
 
@@ -43,6 +43,7 @@ fn run(exchange: &mut Exchange<'_>, host: &Host, path: &[u8]) -> Outcome {
     };
     let outcome = relais_rewrite::run(&host.rules, &input, &mut request);
     for (level, line) in request.lines.take() {
+        exchange.remark(Topic::Rewrite, None, || line.clone());
         exchange.note("rewrite", level, || line);
     }
     outcome
@@ -106,6 +107,9 @@ fn no_origin(url: &[u8], why: &str) -> Flow {
 
 /// How much of the rewrite log is wanted, from 0 to 8.
 fn trace_level(exchange: &Exchange<'_>) -> u8 {
+    if exchange.is_explained() {
+        return 8;
+    }
     let levels = &exchange.host.spec.levels;
     let wanted = TRACE
         .iter()
