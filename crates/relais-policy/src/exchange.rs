@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use relais_expr::State;
 use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead};
 use relais_telemetry::Level;
 
@@ -194,6 +195,7 @@ pub struct Exchange<'a> {
     pub(crate) remarks: Option<Vec<Remark>>,
     /// The request's fields after a module has changed them.
     fields: Option<Box<Fields>>,
+    varies: Vec<Vec<u8>>,
     answers: Vec<(Vec<u8>, Answer)>,
     stage: Stage,
     /// The function of the stage that is next.
@@ -272,6 +274,7 @@ impl<'a> Exchange<'a> {
             log: Vec::new(),
             remarks: None,
             fields: None,
+            varies: Vec::new(),
             answers: Vec::new(),
             stage: Stage::PostRead,
             next: 0,
@@ -392,13 +395,47 @@ impl<'a> Exchange<'a> {
 
     /// Merges the settings of the sections that the request meets by now.
     fn walk(&mut self, sets: &SectionSets) {
-        let subject = Subject {
+        let mut state = State::default();
+        let mut failures = Vec::new();
+        let set = self
+            .host
+            .section_set(sets, self.subject(), &mut |expression| {
+                expression.eval(self, &mut state).unwrap_or_else(|error| {
+                    failures.push(format!("evaluation of expression failed: {error}"));
+                    false
+                })
+            });
+        for message in failures {
+            self.note("core", Level::Error, || message);
+        }
+        for name in state.headers_read() {
+            self.vary_on(name);
+        }
+        self.section = set;
+        self.remark_sections();
+    }
+
+    /// What sections are asked about by now.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
             path: &self.path,
             url: self.proxy.as_ref().map(|proxy| proxy.url.as_slice()),
             file: self.file.as_deref(),
-        };
-        self.section = self.host.section_set(sets, subject);
-        self.remark_sections();
+        }
+    }
+
+    /// The answer depends on this request field: `Vary` will name it.
+    pub fn vary_on(&mut self, name: &[u8]) {
+        let known = |have: &Vec<u8>| have.eq_ignore_ascii_case(name);
+        if !self.varies.iter().any(known) {
+            self.varies.push(name.to_vec());
+        }
+    }
+
+    /// The request fields that the answer depends on, each once.
+    #[must_use]
+    pub fn varies(&self) -> &[Vec<u8>] {
+        &self.varies
     }
 
     /// Begins again behind the reading of the target. Variables of the request

@@ -9,11 +9,11 @@
 use std::net::SocketAddr;
 
 use relais_conf::Span;
+use relais_expr::State;
 use relais_http1::Fields;
 
 use crate::exchange::{Environment, Exchange, Flow, Phase};
 use crate::site::{Host, Site};
-use crate::walk::Subject;
 
 /// What a remark is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,18 +102,17 @@ impl Exchange<'_> {
         if self.remarks.is_none() {
             return;
         }
-        let subject = Subject {
-            path: &self.path,
-            url: self.proxy.as_ref().map(|proxy| proxy.url.as_slice()),
-            file: self.file.as_deref(),
-        };
-        for head in self.host.matching_sections(subject) {
+        let mut state = State::default();
+        let heads = self
+            .host
+            .matching_sections(self.subject(), &mut |expression| {
+                expression.eval(self, &mut state).unwrap_or(false)
+            });
+        for head in heads {
             let known = |one: &Remark| one.topic == Topic::Section && one.span == Some(head.span);
             if !self.remarks().iter().any(known) {
-                let argument = head.argument.lossy();
                 self.remark(Topic::Section, Some(head.span), || {
-                    let name = head.kind.name().trim_end_matches('>');
-                    format!("{name} {argument}> matches")
+                    format!("{head} matches")
                 });
             }
         }

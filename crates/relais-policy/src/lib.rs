@@ -28,7 +28,9 @@ pub use exchange::{
 };
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
-pub use section::{Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard};
+pub use section::{
+    Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,
+};
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, ReadTimeout, RequestLimits, Scheme,

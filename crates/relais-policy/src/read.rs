@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use relais_conf::{
     Diagnostic, Diagnostics, Directive as DirectiveNode, Item, Section as SectionNode, Span, Text,
 };
-use relais_expr::{Regex, RegexError, RegexFlags};
+use relais_expr::{Expression, Regex, RegexError, RegexFlags};
 
 use crate::build::{Builder, Known, KnownState};
 use crate::directive::{Context, Place};
 use crate::module::{AnyModule, Drafts};
-use crate::section::{Limit, Matcher, SectionHead, SectionKind, is_wildcard};
+use crate::section::{Condition, Limit, Matcher, SectionHead, SectionKind, is_wildcard};
 use crate::site::{HostAddress, HostDraft, SectionDraft};
 
 /// Where a directive's row is.
@@ -249,9 +250,11 @@ impl Reader<'_, '_> {
             self.misplaced(node, outer);
             return;
         }
-        let Some(head) = self.head(node, kind, name) else {
-            return;
+        let head = match kind {
+            SectionKind::If => self.conditional_head(node, name, level.inner),
+            _ => self.head(node, kind, name),
         };
+        let Some(head) = head else { return };
         let mut draft = SectionDraft {
             head,
             settings: self.builder.section_drafts(),
@@ -274,14 +277,16 @@ impl Reader<'_, '_> {
     }
 
     /// The name of the section around, if it may not hold one of this kind:
-    /// `<Files>` may stand inside of `<Directory>`, the others nowhere.
+    /// `<If>` may stand in all, `<Files>` not in `<Location>`, the others
+    /// nowhere.
     fn refuses(level: &Level<'_>, kind: SectionKind) -> Option<&'static str> {
         if level.limit.is_some() {
             return Some("<Limit>");
         }
         let outer = level.head?.kind;
         let allowed = match kind {
-            SectionKind::Files => outer == SectionKind::Directory,
+            SectionKind::If => true,
+            SectionKind::Files => outer != SectionKind::Location,
             _ => false,
         };
         (!allowed).then(|| outer.name())
@@ -307,6 +312,64 @@ impl Reader<'_, '_> {
             let place = Self::place(level, node.span, &node.name, self.server_root);
             let (host, section) = (&mut level.host.0[module], &mut level.section.0[module]);
             module_ref.close(index, host, section, place, self.diagnostics);
+        }
+    }
+
+    /// The opening line of `<If>`, `<ElseIf>` or `<Else>`; `before` are the
+    /// sections in front of it in the same place.
+    fn conditional_head(
+        &mut self,
+        node: &SectionNode,
+        name: &str,
+        before: &[SectionDraft],
+    ) -> Option<SectionHead> {
+        let words = node.args.words();
+        let matcher = match (name, words.as_slice()) {
+            ("else", []) => Condition::Else,
+            ("else", [word, ..]) => {
+                self.error("RC0206", word.span(), "<Else> does not take an argument");
+                return None;
+            }
+            (_, [expression]) => {
+                let parsed = Arc::new(self.expression(expression)?);
+                match name {
+                    "if" => Condition::If(parsed),
+                    _ => Condition::ElseIf(parsed),
+                }
+            }
+            _ => {
+                let message = format!(
+                    "<{}> takes one argument, an expression in quotes",
+                    node.name.lossy()
+                );
+                self.error("RC0206", node.span, message);
+                return None;
+            }
+        };
+        if !matches!(matcher, Condition::If(_)) && !ends_with_alternative(before) {
+            self.error(
+                "RC0207",
+                node.span,
+                "<Else> or <ElseIf> section without previous <If> or <ElseIf> section in same scope",
+            );
+            return None;
+        }
+        Some(SectionHead {
+            kind: SectionKind::If,
+            matcher: Matcher::Condition(matcher),
+            argument: words.first().unwrap_or(&node.args).clone(),
+            span: node.span,
+        })
+    }
+
+    fn expression(&mut self, text: &Text) -> Option<Expression> {
+        match Expression::parse(text.bytes()) {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                let message = format!("cannot parse the condition: {}", error.message);
+                self.error("RC0206", text.span_of(error.range), message);
+                None
+            }
         }
     }
 
@@ -447,6 +510,20 @@ impl Reader<'_, '_> {
         self.diagnostics
             .push(Diagnostic::error(code, span, message));
     }
+}
+
+/// Whether the last conditional section of a place may have an alternative.
+fn ends_with_alternative(sections: &[SectionDraft]) -> bool {
+    let mut conditions = sections
+        .iter()
+        .rev()
+        .filter_map(|section| match &section.head.matcher {
+            Matcher::Condition(condition) => Some(condition),
+            _ => None,
+        });
+    conditions
+        .next()
+        .is_some_and(|last| !matches!(last, Condition::Else))
 }
 
 fn known_diagnostic(shown: &str, name: Span, line: Span, known: Known) -> Diagnostic {

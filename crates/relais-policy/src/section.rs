@@ -1,5 +1,5 @@
-//! Sections: which requests a `<Location>`, `<Directory>`, `<Files>` or
-//! `<Proxy>` speaks of.
+//! Sections: which requests a `<Location>`, `<Directory>`, `<Files>`,
+//! `<Proxy>` or `<If>` speaks of.
 //!
 //! Matching follows httpd's `ap_location_walk`, `ap_directory_walk`,
 //! `ap_file_walk` and `proxy_walk` (core.html#location, mod_proxy.html#proxy):
@@ -7,8 +7,11 @@
 //! do not cross `/`, a plain `<Proxy>` URL is a prefix, and its wildcards do
 //! cross `/`.
 
+use std::fmt;
+use std::sync::Arc;
+
 use relais_conf::{Span, Text};
-use relais_expr::Regex;
+use relais_expr::{Expression, Regex};
 
 /// The kinds of section that hold per-directory settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +25,8 @@ pub enum SectionKind {
     Files,
     /// `<Location>` and `<LocationMatch>`: the request's path.
     Location,
+    /// `<If>`, `<ElseIf>` and `<Else>`: an expression.
+    If,
 }
 
 impl SectionKind {
@@ -32,6 +37,7 @@ impl SectionKind {
             "directory" | "directorymatch" => Self::Directory,
             "files" | "filesmatch" => Self::Files,
             "location" | "locationmatch" => Self::Location,
+            "if" | "elseif" | "else" => Self::If,
             _ => return None,
         })
     }
@@ -44,6 +50,7 @@ impl SectionKind {
             Self::Directory => "<Directory>",
             Self::Files => "<Files>",
             Self::Location => "<Location>",
+            Self::If => "<If>",
         }
     }
 
@@ -53,6 +60,7 @@ impl SectionKind {
             Self::Directory => "<Directory> context",
             Self::Files => "<Files> context",
             Self::Location => "<Location> context",
+            Self::If => "<If> context",
         }
     }
 }
@@ -86,11 +94,26 @@ pub enum Matcher {
     Wildcard(Vec<u8>),
     /// A regular expression.
     Regex(Regex),
+    /// A condition of the request as a whole.
+    Condition(Condition),
+}
+
+/// The three kinds of conditional section (core.html#if).
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// `<If>`: begins a chain.
+    If(Arc<Expression>),
+    /// `<ElseIf>`: asked where nothing before it in the chain was true.
+    ElseIf(Arc<Expression>),
+    /// `<Else>`: holds where nothing before it in the chain was true.
+    Else,
 }
 
 impl Matcher {
     fn matches(&self, kind: SectionKind, subject: &[u8]) -> bool {
         match (self, kind) {
+            // The walk asks the expression.
+            (Self::Condition(_), _) | (_, SectionKind::If) => false,
             (Self::Prefix(path), SectionKind::Location) => covers(path, subject),
             (Self::Prefix(path), SectionKind::Directory) => covers(folder(path), subject),
             (Self::Prefix(name), SectionKind::Files) => name == subject,
@@ -146,8 +169,19 @@ impl SectionHead {
     pub(crate) fn depth(&self) -> Option<usize> {
         match &self.matcher {
             Matcher::Prefix(path) | Matcher::Wildcard(path) => Some(segments(folder(path))),
-            Matcher::Regex(_) => None,
+            Matcher::Regex(_) | Matcher::Condition(_) => None,
         }
+    }
+}
+
+impl fmt::Display for SectionHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match &self.matcher {
+            Matcher::Condition(Condition::Else) => return f.write_str("<Else>"),
+            Matcher::Condition(Condition::ElseIf(_)) => "<ElseIf",
+            _ => self.kind.name().trim_end_matches('>'),
+        };
+        write!(f, "{name} {}>", self.argument.lossy())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::module::{AnyModule, Drafts, Settings};
 use crate::section::{SectionHead, wildcard};
 use crate::spec::{HostSpec, ServerSpec};
 use crate::uri::PathRules;
-use crate::walk::{HostPart, SectionSets, Sections, Subject};
+use crate::walk::{HostPart, Judge, SectionSets, Sections, Subject};
 
 /// A configuration while it is read: drafts of all hosts, the main server
 /// first.
@@ -121,21 +121,28 @@ impl Host {
 
     /// The opening lines of the sections that match, in the order of their
     /// merge.
-    pub fn matching_sections<'h>(
+    pub(crate) fn matching_sections<'h>(
         &'h self,
         subject: Subject<'_>,
+        judge: Judge<'_>,
     ) -> impl Iterator<Item = &'h SectionHead> + use<'h> {
-        self.sections.heads(subject)
+        self.sections.heads(subject, judge)
     }
 
-    /// The merged settings of the sections that match.
-    pub fn section_set(&self, sets: &SectionSets, subject: Subject<'_>) -> Arc<Settings> {
+    /// The merged settings of the sections that match; `judge` says whether
+    /// the expression of an `<If>` holds.
+    pub(crate) fn section_set(
+        &self,
+        sets: &SectionSets,
+        subject: Subject<'_>,
+        judge: Judge<'_>,
+    ) -> Arc<Settings> {
         let part = HostPart {
             index: self.index,
             base: &self.base,
             modules: self.modules,
         };
-        self.sections.merged(&part, sets, subject)
+        self.sections.merged(&part, sets, subject, judge)
     }
 }
 

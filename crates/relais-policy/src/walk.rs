@@ -6,15 +6,19 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use relais_expr::Expression;
+
 use crate::module::{AnyModule, Settings};
-use crate::section::{SectionHead, SectionKind};
+use crate::section::{Condition, Matcher, SectionHead, SectionKind};
 
 /// One section of a host, ready for requests.
 struct Section {
     head: SectionHead,
     settings: Settings,
-    /// `<Files>` sections inside of a `<Directory>`.
+    /// `<Files>` sections inside of it.
     files: Vec<u32>,
+    /// `<If>` sections and their alternatives inside of it.
+    conditions: Vec<u32>,
 }
 
 /// The sections of a host, those of the main server first.
@@ -26,7 +30,11 @@ pub(crate) struct Sections {
     directories: Vec<u32>,
     files: Vec<u32>,
     locations: Vec<u32>,
+    conditions: Vec<u32>,
 }
+
+/// Says whether an expression is true of the request.
+pub(crate) type Judge<'j> = &'j mut dyn FnMut(&Expression) -> bool;
 
 /// What sections are asked about.
 #[derive(Clone, Copy, Default, Debug)]
@@ -52,6 +60,8 @@ impl Sections {
         let list = match (head.kind, outer) {
             (SectionKind::Files, Some(outer)) => &mut self.all[outer as usize].files,
             (SectionKind::Files, None) => &mut self.files,
+            (SectionKind::If, Some(outer)) => &mut self.all[outer as usize].conditions,
+            (SectionKind::If, None) => &mut self.conditions,
             (SectionKind::Proxy, _) => &mut self.proxies,
             (SectionKind::Directory, _) => &mut self.directories,
             (SectionKind::Location, _) => &mut self.locations,
@@ -61,6 +71,7 @@ impl Sections {
             head,
             settings,
             files: Vec::new(),
+            conditions: Vec::new(),
         });
         number
     }
@@ -73,12 +84,14 @@ impl Sections {
     }
 
     /// The merged settings of the sections that match: `<Proxy>` for a proxied
-    /// request, `<Directory>` and `<Files>` for a file, then `<Location>`.
+    /// request, `<Directory>` and `<Files>` for a file, then `<Location>`, then
+    /// `<If>`, of which `judge` decides.
     pub(crate) fn merged(
         &self,
         host: &HostPart<'_>,
         sets: &SectionSets,
         subject: Subject<'_>,
+        judge: Judge<'_>,
     ) -> Arc<Settings> {
         if self.all.is_empty() {
             return Arc::clone(host.base);
@@ -86,7 +99,7 @@ impl Sections {
         let mut key = sets.key.borrow_mut();
         key.clear();
         key.push(u32::try_from(host.index).unwrap_or(u32::MAX));
-        self.collect(subject, &mut key);
+        self.collect(subject, judge, &mut key);
         if key.len() == 1 {
             return Arc::clone(host.base);
         }
@@ -103,21 +116,51 @@ impl Sections {
     pub(crate) fn heads<'s>(
         &'s self,
         subject: Subject<'_>,
+        judge: Judge<'_>,
     ) -> impl Iterator<Item = &'s SectionHead> + use<'s> {
         let mut numbers = Vec::new();
-        self.collect(subject, &mut numbers);
+        self.collect(subject, judge, &mut numbers);
         numbers
             .into_iter()
             .map(|number| &self.all[number as usize].head)
     }
 
-    fn collect(&self, subject: Subject<'_>, into: &mut Vec<u32>) {
+    fn collect(&self, subject: Subject<'_>, judge: Judge<'_>, into: &mut Vec<u32>) {
+        let first = into.len();
         if let Some(url) = subject.url {
             self.matching(&self.proxies, url, into);
         } else if let Some(file) = subject.file {
             self.collect_file(file, into);
         }
         self.matching(&self.locations, subject.path, into);
+        let outer = first..into.len();
+        self.hold(&self.conditions, judge, into);
+        for position in outer {
+            let inner = &self.all[into[position] as usize].conditions;
+            self.hold(inner, judge, into);
+        }
+    }
+
+    /// Adds those of a list of conditions that hold, each with what holds
+    /// inside of it (`ap_if_walk`).
+    fn hold(&self, numbers: &[u32], judge: Judge<'_>, into: &mut Vec<u32>) {
+        let mut held = false;
+        for &number in numbers {
+            let section = &self.all[number as usize];
+            let Matcher::Condition(condition) = &section.head.matcher else {
+                continue;
+            };
+            held = match condition {
+                Condition::If(expression) => judge(expression),
+                Condition::ElseIf(_) | Condition::Else if held => continue,
+                Condition::ElseIf(expression) => judge(expression),
+                Condition::Else => true,
+            };
+            if held {
+                into.push(number);
+                self.hold(&section.conditions, judge, into);
+            }
+        }
     }
 
     fn collect_file(&self, file: &[u8], into: &mut Vec<u32>) {
