@@ -15,7 +15,7 @@ use tokio::net::tcp::WriteHalf;
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
 use crate::time::{within, write_all_within};
-use crate::turn::{Sent, Turn};
+use crate::turn::{Sent, Turn, Verdict};
 use crate::upload::COPY_MAX;
 
 /// Interim responses that are taken before the final one; more can only be
@@ -223,6 +223,7 @@ impl Download<'_, '_> {
         let mut out = self.turn.worker.texts.lend();
         self.compose(head, body, keep_alive, &mut out)?;
         self.sent.status = head.status();
+        self.turn.verdict.set(Verdict::Status(head.status()));
         std::mem::swap(&mut self.sent.fields, &mut head.fields);
         self.shared.started.set(true);
         self.shared

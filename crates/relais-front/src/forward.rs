@@ -24,7 +24,7 @@ use crate::download::{Download, Finished, Trouble};
 use crate::handshake::{self, Asked};
 use crate::input::Input;
 use crate::time::write_counted;
-use crate::turn::{Next, Sent, Turn};
+use crate::turn::{Next, Sent, Turn, Verdict};
 use crate::upload::{Upload, UploadError};
 
 /// What the two directions tell each other.
@@ -69,20 +69,36 @@ pub(crate) async fn run(
     forward: &Forward,
     asked: Option<Asked>,
 ) -> Next {
-    turn.url.clone_from(&forward.url);
     if let Err(error) = check_arrived(turn, client) {
-        turn.log(
-            "core",
-            Level::Info,
-            &format!("request body: {}", error.reason()),
-        );
-        return answer::own(turn, client, &Respond::status(400), Body::Lost).await;
+        return broken(turn, client, &error).await;
     }
+    match turn.worker.pool.acquire(&forward.worker).await {
+        Ok(lease) => carry(turn, client, forward, asked, lease).await,
+        Err(error) => {
+            turn.url.clone_from(&forward.url);
+            unreachable(turn, client, &forward.worker, &error).await
+        }
+    }
+}
+
+/// Answers a request whose body is broken from the start.
+pub(crate) async fn broken(turn: &mut Turn<'_>, client: &mut Client, error: &BodyError) -> Next {
+    let message = format!("request body: {}", error.reason());
+    turn.log("core", Level::Info, &message);
+    answer::own(turn, client, &Respond::status(400), Body::Lost).await
+}
+
+/// Sends a request on a connection to its origin, and what comes back to the
+/// client.
+pub(crate) async fn carry(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    forward: &Forward,
+    asked: Option<Asked>,
+    mut lease: Lease,
+) -> Next {
+    turn.url.clone_from(&forward.url);
     let worker = &forward.worker;
-    let mut lease = match turn.worker.pool.acquire(worker).await {
-        Ok(lease) => lease,
-        Err(error) => return unreachable(turn, client, worker, &error).await,
-    };
     let mut pinged = false;
     loop {
         let mut input = Input::default();
@@ -129,7 +145,7 @@ pub(crate) async fn run(
 
 /// Looks through what has arrived of a chunked body, so that a request whose
 /// framing is broken from the start costs its origin nothing.
-fn check_arrived(turn: &Turn<'_>, client: &Client) -> Result<(), BodyError> {
+pub(crate) fn check_arrived(turn: &Turn<'_>, client: &Client) -> Result<(), BodyError> {
     if turn.exchange.meta.body != BodyLength::Chunked {
         return Ok(());
     }
@@ -265,7 +281,10 @@ async fn conclude(
     let whole = shared.upload_done.get();
     match finished {
         Finished::Switching(head) => match handshake::accept(forward, asked, &head) {
-            Ok(websocket) => handshake::plan(turn, forward, &head, websocket, lease, input),
+            Ok(websocket) => {
+                let member = turn.member.take();
+                handshake::plan(turn, forward, &head, websocket, lease, input, member)
+            }
             Err(message) => {
                 turn.log("proxy_http", Level::Error, &format!("AH00898: {message}"));
                 let body = if whole { Body::Done } else { Body::Lost };
@@ -300,25 +319,25 @@ pub(crate) fn proxy_error(status: u16, detail: impl Into<String>) -> Respond {
     }
 }
 
-async fn unreachable(
+pub(crate) async fn unreachable(
     turn: &mut Turn<'_>,
     client: &mut Client,
     worker: &WorkerSpec,
     error: &ConnectError,
 ) -> Next {
-    turn.log(
-        "proxy",
-        Level::Error,
-        &format!(
-            "AH01114: failed to make connection to backend {}: {error}",
-            worker.name
-        ),
-    );
+    log_unreachable(turn, worker, error);
     let respond = match error.status() {
         500 => proxy_error(500, format!("DNS lookup failure for: {}", worker.host)),
         status => Respond::status(status),
     };
     answer::own(turn, client, &respond, Body::Unread).await
+}
+
+/// Says why there is no connection to an origin.
+pub(crate) fn log_unreachable(turn: &Turn<'_>, worker: &WorkerSpec, error: &ConnectError) {
+    let name = &worker.name;
+    let message = format!("AH01114: failed to make connection to backend {name}: {error}");
+    turn.log("proxy", Level::Error, &message);
 }
 
 async fn failed(
@@ -329,6 +348,9 @@ async fn failed(
     sent: &Sent,
     shared: &Shared,
 ) -> Next {
+    if matches!(trouble, Trouble::TimedOut) {
+        turn.verdict.set(Verdict::TimedOut);
+    }
     let Some(respond) = trouble.answer() else {
         turn.finish(sent, &Next::Drop);
         return Next::Drop;

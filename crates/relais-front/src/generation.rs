@@ -40,7 +40,7 @@ impl Generation {
     /// what is known of origins comes from the generation before.
     #[must_use]
     pub fn new(site: Site, logs: Vec<HostLogs>, previous: Option<&Self>) -> Self {
-        let upstreams = Upstreams::adopt(previous.map(|previous| &previous.upstreams));
+        let upstreams = Upstreams::adopt(&site, previous.map(|previous| &previous.upstreams));
         Self {
             site,
             logs,

@@ -13,7 +13,7 @@ use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_fi
 use relais_policy::{Forward, Respond};
 use relais_telemetry::Level;
 use relais_tunnel::{Handoff, TunnelLimits};
-use relais_upstream::{Counted, Lease, Stream};
+use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
 use crate::connection::Client;
@@ -36,7 +36,6 @@ pub(crate) struct Asked(Option<Key>);
 /// A tunnel that is to be handed to an engine.
 pub(crate) struct Plan {
     origin: Stream,
-    counted: Counted,
     to_client: Vec<u8>,
     to_client_head: usize,
     websocket: bool,
@@ -134,6 +133,7 @@ pub(crate) fn plan(
     websocket: bool,
     lease: Lease,
     mut input: Input,
+    member: Option<Use>,
 ) -> Next {
     let mut fields = head.fields.clone();
     // A 101 has no content; a length in it would belong to nothing.
@@ -165,7 +165,6 @@ pub(crate) fn plan(
     let (origin, counted) = lease.into_parts();
     Next::Tunnel(Box::new(Plan {
         origin,
-        counted,
         to_client,
         to_client_head,
         websocket,
@@ -173,7 +172,7 @@ pub(crate) fn plan(
             idle: Some(idle),
             half_close: true,
         },
-        record: record::prepare(turn, &sent),
+        record: record::prepare(turn, &sent).holding(counted, member),
     }))
 }
 
@@ -201,7 +200,7 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
         to_client_head: plan.to_client_head,
         websocket: plan.websocket,
         limits: plan.limits,
-        label: Box::new(plan.record.counting(plan.counted)),
+        label: Box::new(plan.record),
     };
     if let Err(handoff) = worker.engine.submit(handoff) {
         tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));

@@ -9,6 +9,7 @@
 //! comes from the decision.
 
 mod answer;
+mod balance;
 mod connection;
 mod download;
 mod forward;

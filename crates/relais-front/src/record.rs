@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use relais_http1::Fields;
 use relais_telemetry::{AccessLog, ConnectionState, LineEnd, PendingLine, Record, TunnelFacts};
 use relais_tunnel::{Label, TunnelEnd};
-use relais_upstream::Counted;
+use relais_upstream::{Counted, Use};
 
 use crate::generation::HostAccessLog;
 use crate::turn::{Next, Sent, Turn};
@@ -64,6 +64,7 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
         received: turn.received,
         sent: sent.bytes,
         counted: None,
+        member: None,
     }
 }
 
@@ -87,13 +88,16 @@ pub(crate) struct TunnelRecord {
     sent: u64,
     /// Counts the origin's connection while the tunnel lives.
     counted: Option<Counted>,
+    /// Counts the tunnel at its balancer's member.
+    member: Option<Use>,
 }
 
 impl TunnelRecord {
-    /// The same, holding what counts the origin's connection.
-    pub(crate) fn counting(self, counted: Counted) -> Self {
+    /// The same, holding what counts the tunnel while it lives.
+    pub(crate) fn holding(self, counted: Counted, member: Option<Use>) -> Self {
         Self {
             counted: Some(counted),
+            member,
             ..self
         }
     }
@@ -102,6 +106,9 @@ impl TunnelRecord {
 impl Label for TunnelRecord {
     fn ended(mut self: Box<Self>, end: &TunnelEnd) {
         self.counted = None;
+        if let Some(member) = self.member.take() {
+            member.count(end.client_to_origin + end.origin_to_client);
+        }
         let duration = self.before + end.duration;
         let facts = TunnelFacts {
             end: end.reason.as_str(),

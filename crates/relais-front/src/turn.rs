@@ -1,5 +1,6 @@
 //! One request's turn on a connection: read, decide, carry out, log.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -11,9 +12,11 @@ use relais_policy::{
     Connection, Decision, Exchange, HostSpec, LogLine, Lookup, Respond, SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
+use relais_upstream::Use;
 use tokio::time::Instant;
 
 use crate::answer::{self, Body};
+use crate::balance;
 use crate::connection::{Arrival, Client, arrival, first_spec};
 use crate::forward;
 use crate::generation::{Generation, HostLogs};
@@ -56,6 +59,22 @@ pub(crate) struct Turn<'a> {
     pub(crate) received: u64,
     /// The URL the request was proxied to.
     pub(crate) url: Vec<u8>,
+    /// The member of a balancer that has the request.
+    pub(crate) member: Option<Use>,
+    /// What the origin made of it.
+    pub(crate) verdict: Cell<Verdict>,
+}
+
+/// What a balancer wants to know of a member's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Verdict {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// A final response with this status.
+    Status(u16),
+    /// Nothing in time.
+    TimedOut,
 }
 
 /// Serves the request whose first bytes have arrived.
@@ -110,6 +129,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         begun,
         received,
         url: Vec::new(),
+        member: None,
+        verdict: Cell::default(),
     };
     carry_out(turn, client, decision).await
 }
@@ -157,6 +178,8 @@ async fn refuse(
         begun,
         received,
         url: Vec::new(),
+        member: None,
+        verdict: Cell::default(),
     };
     answer::own(&mut turn, client, &respond, Body::Unread).await
 }
@@ -180,6 +203,7 @@ async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) 
             answer::own(&mut turn, client, &respond, Body::Unread).await
         }
         Decision::Proxy(forward) => forward::run(&mut turn, client, &forward, None).await,
+        Decision::Balance(balanced) => balance::run(turn, client, &balanced).await,
         Decision::Tunnel(forward) => match handshake::check(&turn, &forward) {
             Ok(asked) => forward::run(&mut turn, client, &forward, Some(asked)).await,
             Err(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
@@ -276,6 +300,9 @@ impl Turn<'_> {
 
     /// Writes the access log lines of a request that is over.
     pub(crate) fn finish(&self, sent: &Sent, next: &Next) {
+        if let Some(member) = &self.member {
+            member.count(self.received + sent.bytes);
+        }
         record::write(self, sent, next);
     }
 }

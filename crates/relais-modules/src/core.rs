@@ -97,6 +97,7 @@ pub fn default_host_spec() -> HostSpec {
         server_tokens: FULL.to_owned(),
         paths: PathRules::default(),
         trace_enabled: true,
+        balancers: Vec::new(),
     }
 }
 

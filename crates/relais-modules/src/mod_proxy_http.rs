@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use relais_expr::{Groups, Lookup, Variable};
 use relais_http1::{
     BodyLength, Fields, Version, strip_hop_by_hop, write_field, write_request_line,
 };
 use relais_policy::{
-    Decision, Directive, Exchange, Flow, Forward, Module, Respond, Scheme, WorkerSpec,
+    Balanced, Decision, Directive, Exchange, Flow, Forward, Module, Respond, Scheme, WorkerSpec,
+    write_connection,
 };
 
 use crate::mod_proxy::{self, Worker, proxy_error};
@@ -43,6 +45,9 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         let shown = url.escape_ascii().to_string();
         return Err(proxy_error(500, "error parsing URL", &shown));
     };
+    if mod_proxy::is_balancer(parts.scheme) {
+        return balance(exchange, url, parts);
+    }
     match Scheme::parse(parts.scheme) {
         Some(scheme) if !scheme.is_tls() => {}
         _ => {
@@ -77,13 +82,67 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
     })
 }
 
-/// The protocols of an upgrade. httpd forwards a whole list for the sake of its
-/// first member; the origin may only choose what the configuration names.
+/// The protocols of an upgrade: the client's `Upgrade`, and those of its
+/// members that the worker allows.
 struct Protocols {
-    /// The client's `Upgrade`.
     value: Vec<u8>,
-    /// Those members that the worker allows.
     allowed: Vec<u8>,
+}
+
+/// A request for a balancer, as far as it does not depend on the member.
+fn balance(
+    exchange: &Exchange<'_>,
+    url: &[u8],
+    parts: mod_proxy::Parts<'_>,
+) -> Result<Decision, Respond> {
+    let proxy: &mod_proxy::Host = exchange.host_settings();
+    let found = proxy.balancer_for(url);
+    let Some((balancer, spec)) = found.and_then(|found| Some((found, found.spec()?))) else {
+        let log = format!("AH01170: no balancer is named {}", url.escape_ascii());
+        return Err(Respond::logged(500, log));
+    };
+    let hops = hops_left(exchange)?;
+    let mut key = Vec::new();
+    match balancer.key() {
+        Some(template) => {
+            let none = Groups::empty();
+            template.expand(&none, &none, &Key(exchange), None, &mut key);
+        }
+        None => key.extend_from_slice(&exchange.path),
+    }
+    let head = Head {
+        exchange,
+        parts,
+        hops,
+        reuse: true,
+        ping: false,
+        upgrade: None,
+    };
+    let unfit = |_| proxy_error(500, "a request field cannot be sent on", "");
+    let fields = head.fields().map_err(unfit)?;
+    let mut lines = Vec::with_capacity(512);
+    fields.write_to(&mut lines);
+    head.write_length(&mut lines);
+    Ok(Decision::Balance(Box::new(Balanced {
+        balancer: Arc::clone(spec),
+        method: exchange.head.method().to_vec(),
+        path: parts.path.to_vec(),
+        host: head.section().preserve_host().then(|| head.host().to_vec()),
+        fields: lines,
+        may_ping: exchange.meta.body != BodyLength::None && !fields.contains("Expect"),
+        asked: asked_upgrade(exchange),
+        reuse: exchange.environment.get(b"proxy-nokeepalive").is_none(),
+        key,
+    })))
+}
+
+/// The variables of a balancer's key.
+struct Key<'x, 'a>(&'x Exchange<'a>);
+
+impl Lookup for Key<'_, '_> {
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        self.0.variable(variable, out);
+    }
 }
 
 /// The worker of a target and, for an upgrade that it takes, its protocols.
@@ -106,12 +165,9 @@ fn origin(
         }
     };
     let spec = Arc::clone(worker.spec(proxy.timeout(), exchange.host.spec.timeout));
-    let upgrade = asked_upgrade(exchange).filter(|value| worker.can_upgrade(value));
-    let upgrade = upgrade.map(|value| {
-        let protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        let allowed: Vec<&[u8]> = protocols.filter(|name| worker.can_upgrade(name)).collect();
-        let allowed = allowed.join(&b","[..]);
-        Protocols { value, allowed }
+    let upgrade = asked_upgrade(exchange).and_then(|value| {
+        let allowed = spec.upgrade(&value)?;
+        Some(Protocols { value, allowed })
     });
     if exchange.environment.get(b"proxy-nokeepalive").is_some() && spec.reuse {
         return Ok((
@@ -263,21 +319,17 @@ impl Head<'_> {
 
     /// The body's framing, then the connection's own fields.
     fn write_framing(&self, out: &mut Vec<u8>) {
+        self.write_length(out);
+        write_connection(self.upgrade, self.reuse, out);
+    }
+
+    fn write_length(&self, out: &mut Vec<u8>) {
         match self.exchange.meta.body {
             BodyLength::None => {}
             BodyLength::Length(length) => {
-                out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes())
+                out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
             }
             BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        }
-        match (self.upgrade, self.reuse) {
-            (Some(upgrade), _) => {
-                out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
-                out.extend_from_slice(upgrade);
-                out.extend_from_slice(b"\r\n");
-            }
-            (None, true) => out.extend_from_slice(b"Connection: Keep-Alive\r\n"),
-            (None, false) => out.extend_from_slice(b"Connection: close\r\n"),
         }
     }
 }

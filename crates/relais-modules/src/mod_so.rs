@@ -67,16 +67,16 @@ const NOTHING_TO_DO: &[&str] = &[
     "mime_magic",
     "userdir",
     "macro",
+    "proxy_balancer",
+    "lbmethod_byrequests",
+    "lbmethod_bytraffic",
+    "lbmethod_bybusyness",
 ];
 
 /// Modules whose directives are still to come.
 const LATER: &[&str] = &[
-    "proxy_balancer",
     "proxy_hcheck",
     "proxy_http2",
-    "lbmethod_byrequests",
-    "lbmethod_bytraffic",
-    "lbmethod_bybusyness",
     "headers",
     "setenvif",
     "env",

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::balancer::Balanced;
 use crate::spec::WorkerSpec;
 
 /// The outcome of all phases for one request.
@@ -23,6 +24,9 @@ pub enum Decision {
     Proxy(Box<Forward>),
     /// The request is an upgrade: on the origin's 101 a tunnel opens.
     Tunnel(Box<Forward>),
+    /// One of a balancer's members gets the request, as a request or as an
+    /// upgrade.
+    Balance(Box<Balanced>),
 }
 
 /// An answer of relais' own.
@@ -90,6 +94,10 @@ impl fmt::Display for Decision {
             }
             Self::Proxy(forward) => write!(f, "proxy {}", forward.url.escape_ascii()),
             Self::Tunnel(forward) => write!(f, "tunnel {}", forward.url.escape_ascii()),
+            Self::Balance(balanced) => {
+                let (name, path) = (&balanced.balancer.name, balanced.path.escape_ascii());
+                write!(f, "balance {name} {path}")
+            }
         }
     }
 }

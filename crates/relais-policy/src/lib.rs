@@ -6,6 +6,7 @@
 //! [`Exchange::decide`] and carries out the [`Decision`]. It does no I/O,
 //! reads no clock and spawns nothing.
 
+mod balancer;
 pub mod build;
 mod decision;
 mod directive;
@@ -20,6 +21,10 @@ pub mod uri;
 mod variables;
 mod walk;
 
+pub use balancer::{
+    Balanced, BalancerSettings, BalancerSpec, MemberSpec, MemberStatus, Method, Sticky,
+    write_connection,
+};
 pub use decision::{Decision, Forward, Respond};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
@@ -34,7 +39,7 @@ pub use section::{
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, ReadTimeout, RequestLimits, Scheme,
-    ServerSpec, WorkerSpec,
+    ServerSpec, Upgrade, WorkerSpec,
 };
 pub use walk::{SectionSets, Subject};
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use relais_telemetry::{Levels, LogFormat, Target};
 
+use crate::balancer::BalancerSpec;
 use crate::site::HostName;
 use crate::uri::PathRules;
 
@@ -161,6 +162,8 @@ pub struct HostSpec {
     pub paths: PathRules,
     /// `TraceEnable Off` refuses TRACE with 405.
     pub trace_enabled: bool,
+    /// The balancers that the host's requests can be sent to.
+    pub balancers: Vec<Arc<BalancerSpec>>,
 }
 
 /// How an origin is reached and how long it may take: httpd's proxy worker.
@@ -207,6 +210,36 @@ pub struct WorkerSpec {
     pub receive_buffer: Option<u32>,
     /// `ProxySourceAddress`: the local address of its connections.
     pub source: Option<IpAddr>,
+    /// `upgrade=`: which protocols a client may ask it for.
+    pub upgrade: Upgrade,
+}
+
+/// Which values of a client's `Upgrade` go to an origin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Upgrade {
+    /// A WebSocket where the scheme says so, else none.
+    #[default]
+    Scheme,
+    /// Any value.
+    Any,
+    /// Values that begin with one of these words (lower case), in any case.
+    Prefixes(Vec<String>),
+}
+
+impl Upgrade {
+    /// Whether an origin of this scheme gets a value.
+    #[must_use]
+    pub fn allows(&self, scheme: Scheme, value: &[u8]) -> bool {
+        match self {
+            Self::Scheme => scheme.is_websocket() && value.eq_ignore_ascii_case(b"websocket"),
+            Self::Any => true,
+            Self::Prefixes(words) => words.iter().any(|word| {
+                value
+                    .get(..word.len())
+                    .is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+            }),
+        }
+    }
 }
 
 impl WorkerSpec {
@@ -241,7 +274,19 @@ impl WorkerSpec {
             field_max: Self::FIELD_MAX,
             receive_buffer: None,
             source: None,
+            upgrade: Upgrade::Scheme,
         }
+    }
+
+    /// Whether a client's whole `Upgrade` is forwarded and, if so, those of its
+    /// members that the worker allows: httpd forwards a list for the sake of
+    /// its first member, and the origin may choose only what is named.
+    #[must_use]
+    pub fn upgrade(&self, asked: &[u8]) -> Option<Vec<u8>> {
+        let allows = |value: &[u8]| self.upgrade.allows(self.scheme, value);
+        let protocols = asked.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let allowed = || protocols.filter(|name| allows(name)).collect::<Vec<_>>();
+        allows(asked).then(|| allowed().join(&b","[..]))
     }
 
     /// How long an idle connection is kept where no `ttl=` says otherwise;

@@ -4,14 +4,17 @@
 //! nothing of requests: it hands out a [`Lease`] on a connection and takes it
 //! back when the message on it ended where its framing said.
 
+mod balancer;
 mod connect;
 mod error;
 mod limit;
 mod pool;
 mod resolve;
+mod sticky;
 mod stream;
 mod upstreams;
 
+pub use balancer::{Ask, Balancer, Choice, Member, Use};
 pub use error::ConnectError;
 pub use limit::Limits;
 pub use pool::{Counted, Lease, Pool};

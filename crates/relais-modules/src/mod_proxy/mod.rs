@@ -4,6 +4,7 @@
 //! know origins, `pass` maps requests (`ProxyPass`), `reverse` maps answers
 //! back (`ProxyPassReverse`).
 
+mod balancer;
 mod canonical;
 mod params;
 mod pass;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use relais_conf::{Diagnostics, Text};
 use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set, SiteDraft};
 
+pub(crate) use balancer::is_balancer;
 pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
 pub(crate) use pass::translate;
@@ -33,6 +35,8 @@ pub struct Proxy;
 pub struct Host {
     passes: Vec<pass::Pass>,
     workers: Vec<Worker>,
+    balancers: Vec<balancer::Balancer>,
+    inherit_balancers: Option<bool>,
     timeout: Option<Duration>,
     /// `Timeout`, as the core has it, for workers without a limit.
     inherit: Option<bool>,
@@ -112,6 +116,8 @@ impl Module for Proxy {
                 "ProxyPass /a http://o.example/a timeout=5 connectiontimeout=500ms disablereuse=On upgrade=websocket",
                 "ProxyPass /a http://o.example/a KeepAlive=On max=20 retry=0 ttl=10",
                 "ProxyPass /a http://o.example/a \"upgrade=foo, websocket\"",
+                "ProxyPass /a balancer://b/ stickysession=JSESSIONID|jsessionid nofailover=On",
+                "ProxyPass /a balancer://b/a lbmethod=rendezvous lbkey=%{REMOTE_ADDR}",
                 "ProxyPass /a unix:/run/o.sock|http://localhost/a acquire=3000 ping=500ms addressttl=-1",
                 "ProxyPass /a unix:/run/o.sock|ws://localhost/a responsefieldsize=16384 receivebuffersize=0",
             ],
@@ -120,7 +126,9 @@ impl Module for Proxy {
                 "ProxyPass /a",
                 "ProxyPass /a /b",
                 "ProxyPass /a https://o.example/",
-                "ProxyPass /a balancer://b/",
+                "ProxyPass /a balancer://b/ lbmethod=heartbeat",
+                "ProxyPass /a balancer://b/ lbmethod=x",
+                "ProxyPass /a balancer://b/ route=a",
                 "ProxyPass /a ajp://o.example/",
                 "ProxyPass /a unix:run/s|http://o/",
                 "ProxyPass /a http://o.example/a timeout=x",
@@ -167,15 +175,53 @@ impl Module for Proxy {
             accepts: &[
                 "ProxySet http://o.example/ timeout=5 disablereuse=On",
                 "ProxySet ws://o.example:81 upgrade=ANY",
+                "ProxySet balancer://b lbmethod=byrequests failonstatus=500,503 stickysessionsep=Off",
             ],
             refuses: &[
                 "ProxySet",
                 "ProxySet http://o.example/",
-                "ProxySet balancer://b lbmethod=byrequests",
+                "ProxySet balancer://b lbmethod=none",
                 "ProxySet http://o.example/ timeout",
                 "ProxySet /a timeout=5",
             ],
             set: Set::Words(pass::set_worker),
+        },
+        Directive {
+            name: "BalancerMember",
+            syntax: "BalancerMember [balancerurl] url [key=value [key=value ...]]",
+            context: Context::HOST.or(Context::PROXY),
+            default: None,
+            doc: "Adds an origin to a balancer; inside of <Proxy balancer://name> that name is implied.",
+            accepts: &[
+                "BalancerMember balancer://b http://127.0.0.1:8080",
+                "BalancerMember balancer://b http://127.0.0.1:8080/app route=a loadfactor=2.5 lbset=1 status=+H retry=5",
+                "BalancerMember balancer://b unix:/run/s|http://localhost redirect=b status=+D-D",
+            ],
+            refuses: &[
+                "BalancerMember",
+                "BalancerMember balancer://b",
+                "BalancerMember http://127.0.0.1/ http://127.0.0.1:8080/",
+                "BalancerMember balancer://b balancer://c",
+                "BalancerMember balancer://b http://o/ loadfactor=0.5",
+                "BalancerMember balancer://b http://o/ loadfactor=1.234",
+                "BalancerMember balancer://b http://o/ lbset=100",
+                "BalancerMember balancer://b http://o/ status=X",
+                "BalancerMember balancer://b http://o/ rout=a",
+            ],
+            set: Set::Words(balancer::set_member),
+        },
+        Directive {
+            name: "BalancerInherit",
+            syntax: "BalancerInherit On|Off",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whether virtual hosts have the balancers of the main server.",
+            accepts: &["BalancerInherit On", "BalancerInherit Off"],
+            refuses: &["BalancerInherit", "BalancerInherit x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.inherit_balancers = Some(on);
+                Ok(())
+            }),
         },
         Directive {
             name: "ProxyPassReverse",
@@ -264,6 +310,8 @@ impl Module for Proxy {
                 .chain(&outer.workers)
                 .cloned()
                 .collect(),
+            balancers: merge_balancers(outer, inner),
+            inherit_balancers: inner.inherit_balancers.or(outer.inherit_balancers),
             timeout: inner.timeout.or(outer.timeout),
             inherit,
         }
@@ -305,7 +353,24 @@ impl Module for Proxy {
         for worker in &host.workers {
             worker.spec(host.timeout, spec.timeout);
         }
+        for (index, balancer) in host.balancers.iter().enumerate() {
+            let made = balancer.finish(index, host.timeout, spec.timeout);
+            spec.balancers.push(made);
+        }
     }
+}
+
+/// A virtual host's own balancers, then those of the main server that it has
+/// not of the same name.
+fn merge_balancers(outer: &Host, inner: &Host) -> Vec<balancer::Balancer> {
+    let inherit = inner.inherit_balancers.or(outer.inherit_balancers);
+    let own = |name: &[u8]| inner.balancers.iter().any(|have| have.name() == name);
+    let inherited = outer
+        .balancers
+        .iter()
+        .filter(|balancer| inherit.unwrap_or(true) && !own(balancer.name()))
+        .map(balancer::Balancer::inherited);
+    inner.balancers.iter().cloned().chain(inherited).collect()
 }
 
 /// The last of a list of words to blame when something is missing.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Text};
-use relais_policy::{Problem, Slot};
+use relais_policy::{MemberStatus, Problem, Slot, Upgrade};
 
 use super::Proxy;
-use super::worker::Upgrade;
+use super::worker::parse_upgrade;
 use crate::values;
 
 /// What can be said about a worker; `None` while unset.
@@ -24,12 +24,33 @@ pub(crate) struct Params {
     pub(crate) field_max: Option<u32>,
     pub(crate) receive_buffer: Option<u32>,
     pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) member: MemberParams,
+}
+
+/// What matters to members of a balancer only.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct MemberParams {
+    pub(crate) route: Option<String>,
+    pub(crate) redirect: Option<String>,
+    /// In hundredths.
+    pub(crate) factor: Option<u32>,
+    pub(crate) set: Option<u8>,
+    pub(crate) status: Option<u16>,
+    pub(crate) retry: Option<Duration>,
+}
+
+/// What a list of parameters belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Of {
+    /// An origin of its own.
+    Worker,
+    /// A member of a balancer.
+    Member,
 }
 
 /// How a value is checked where it has no effect.
 enum Shape {
     Number,
-    Time,
     Flush,
 }
 
@@ -44,11 +65,6 @@ const IGNORED: &[(&str, Shape, &str)] = &[
         "smax",
         Shape::Number,
         "idle connections are kept by age, not by number",
-    ),
-    (
-        "retry",
-        Shape::Time,
-        "only members of a balancer rest after an error",
     ),
     (
         "flushpackets",
@@ -71,11 +87,6 @@ const IGNORED: &[(&str, Shape, &str)] = &[
 /// Parameters that httpd knows and relais does not have yet.
 const NOT_YET: &[&str] = &[
     "mapping",
-    "route",
-    "redirect",
-    "loadfactor",
-    "lbset",
-    "status",
     "hcmethod",
     "hcuri",
     "hcinterval",
@@ -83,17 +94,6 @@ const NOT_YET: &[&str] = &[
     "hcfails",
     "hctemplate",
     "hcexpr",
-    "lbmethod",
-    "maxattempts",
-    "nofailover",
-    "stickysession",
-    "stickysessionsep",
-    "scolonpathdelim",
-    "failonstatus",
-    "failontimeout",
-    "nonce",
-    "growth",
-    "forcerecovery",
 ];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -120,19 +120,36 @@ const OURS: &[&str] = &[
     "upgrade",
 ];
 
+/// What members of a balancer have besides.
+const MEMBERS: &[&str] = &[
+    "route",
+    "redirect",
+    "loadfactor",
+    "lbset",
+    "status",
+    "retry",
+];
+
 impl Params {
     /// Takes one `key=value` word.
-    pub(crate) fn set(&mut self, slot: &mut Slot<'_, Proxy>, word: &Text) -> Result<(), Problem> {
-        let Some(equals) = word.bytes().iter().position(|&byte| byte == b'=') else {
-            return Err(Problem::at(
-                word.span(),
-                format!(
-                    "`{}` is not a parameter of the form key=value",
-                    word.lossy()
-                ),
-            ));
-        };
-        let (key, value) = (word.slice(0..equals), word.slice(equals + 1..word.len()));
+    pub(crate) fn set(
+        &mut self,
+        slot: &mut Slot<'_, Proxy>,
+        of: Of,
+        word: &Text,
+    ) -> Result<(), Problem> {
+        let (key, value) = key_value(word)?;
+        if let Some(name) = MEMBERS.iter().find(|name| key.eq_ignore_case(name)) {
+            self.member.set(name, &value)?;
+            if of == Of::Worker {
+                slot.diagnostics.push(Diagnostic::note(
+                    "RC0308",
+                    key.span(),
+                    format!("{name} has no effect here: it is for members of a balancer"),
+                ));
+            }
+            return Ok(());
+        }
         match key.lossy().to_ascii_lowercase().as_str() {
             "timeout" => self.timeout = Some(values::seconds(&value, "timeout", 1)?),
             "connectiontimeout" => {
@@ -157,6 +174,82 @@ impl Params {
         }
         Ok(())
     }
+}
+
+impl MemberParams {
+    fn set(&mut self, name: &str, value: &Text) -> Result<(), Problem> {
+        match name {
+            "route" => self.route = Some(route(value, name)?),
+            "redirect" => self.redirect = Some(route(value, name)?),
+            "loadfactor" => self.factor = Some(factor(value)?),
+            "lbset" => self.set = u8::try_from(values::small(value, name, 0..=99)?).ok(),
+            "status" => self.status = Some(status(self.status.unwrap_or(0), value)?),
+            _ => self.retry = Some(values::duration(value, name, Duration::from_secs(1))?),
+        }
+        Ok(())
+    }
+}
+
+/// Takes `key=value` apart.
+pub(crate) fn key_value(word: &Text) -> Result<(Text, Text), Problem> {
+    match word.bytes().iter().position(|&byte| byte == b'=') {
+        Some(equals) => Ok((word.slice(0..equals), word.slice(equals + 1..word.len()))),
+        None => Err(Problem::at(
+            word.span(),
+            format!(
+                "`{}` is not a parameter of the form key=value",
+                word.lossy()
+            ),
+        )),
+    }
+}
+
+/// httpd keeps routes in 64 bytes.
+fn route(value: &Text, name: &str) -> Result<String, Problem> {
+    if value.len() > 63 {
+        let message = format!("{name} may have at most 63 bytes");
+        return Err(Problem::at(value.span(), message));
+    }
+    Ok(value.lossy().into_owned())
+}
+
+/// 1 to 100 with up to two decimals, as hundredths.
+fn factor(value: &Text) -> Result<u32, Problem> {
+    let text = value.lossy();
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let padded = format!("{whole}{part:0<2}");
+    let hundredths = (digits(whole) && digits(part) && part.len() <= 2)
+        .then(|| padded.parse::<u32>().ok())
+        .flatten();
+    hundredths
+        .filter(|factor| (100..=10_000).contains(factor))
+        .ok_or_else(|| {
+            Problem::at(
+                value.span(),
+                "loadfactor takes a number from 1 to 100 with up to two decimals",
+            )
+        })
+}
+
+/// Letters of the status, `-` in front of one takes it away.
+fn status(mut bits: u16, value: &Text) -> Result<u16, Problem> {
+    let mut on = true;
+    for (index, &letter) in value.bytes().iter().enumerate() {
+        match (letter, MemberStatus::of(letter)) {
+            (b'+', _) => on = true,
+            (b'-', _) => on = false,
+            (_, Some(bit)) if on => bits |= bit,
+            (_, Some(bit)) => bits &= !bit,
+            (_, None) => {
+                return Err(Problem::at(
+                    value.span_of(index..index + 1),
+                    "the letters of status are D, S, I, H, R, E, N and C, with + or - in front",
+                ));
+            }
+        }
+    }
+    Ok(bits)
 }
 
 fn at_least_1ms(value: &Text, name: &str) -> Result<Duration, Problem> {
@@ -202,7 +295,7 @@ fn upgrade(value: &Text) -> Result<Option<Upgrade>, Problem> {
             "the value of upgrade may have at most 15 characters",
         ));
     }
-    Ok((!value.is_empty()).then(|| Upgrade::parse(&value.lossy())))
+    Ok((!value.is_empty()).then(|| parse_upgrade(&value.lossy())))
 }
 
 fn without_effect(
@@ -236,6 +329,7 @@ fn without_effect(
         .iter()
         .chain(IGNORED.iter().map(|(name, ..)| name))
         .chain(NOT_YET)
+        .chain(MEMBERS)
         .copied();
     let problem = Problem::at(
         key.span(),
@@ -255,7 +349,6 @@ fn check(shape: &Shape, name: &str, value: &Text) -> Result<(), Problem> {
             0..=u64::MAX,
         )
         .map(|_| ()),
-        Shape::Time => values::duration(value, name, Duration::from_secs(1)).map(|_| ()),
         Shape::Flush => values::choice(value, name, &["On", "Off", "auto", "flush"]).map(|_| ()),
     }
 }

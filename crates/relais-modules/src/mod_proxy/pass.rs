@@ -8,7 +8,8 @@ use relais_policy::{
     Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
 };
 
-use super::params::Params;
+use super::balancer;
+use super::params::{Of, Params};
 use super::worker::{self, Worker};
 use super::{Host, Proxy, Section, last_span, url};
 
@@ -137,6 +138,7 @@ fn target_pass(
             "parameters of a target whose host holds a group are not implemented yet",
         ));
     }
+    let of_balancer = url::split(fixed).is_some_and(|parts| balancer::is_balancer(parts.scheme));
     let shared = worker::longest(&slot.host.workers, fixed)
         .map(|worker| String::from_utf8_lossy(worker.name()).into_owned());
     let mut pass = Pass {
@@ -156,8 +158,11 @@ fn target_pass(
                     "interpolate is not implemented yet",
                 ));
             }
+            _ if of_balancer => {
+                balancer::set_params(slot, target, std::slice::from_ref(option))?;
+            }
             _ => {
-                params.set(slot, option)?;
+                params.set(slot, Of::Worker, option)?;
                 if let Some(worker) = &shared {
                     let message = format!(
                         "this parameter is ignored: the target belongs to the worker {worker}, which is defined before"
@@ -168,7 +173,9 @@ fn target_pass(
             }
         }
     }
-    if shared.is_none() {
+    if of_balancer {
+        balancer::set_params(slot, target, &[])?;
+    } else if shared.is_none() {
         slot.host
             .workers
             .extend(Worker::new(target.bytes(), true, params));
@@ -199,6 +206,9 @@ pub(crate) fn set_worker(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResul
             "ProxySet needs at least one key=value",
         ));
     }
+    if balancer::set_params(slot, target, options)? {
+        return Ok(());
+    }
     let Some(mut worker) = Worker::new(target.bytes(), true, Params::default()) else {
         return Ok(());
     };
@@ -211,7 +221,7 @@ pub(crate) fn set_worker(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResul
         worker = known.clone();
     }
     for option in options {
-        worker.params_mut().set(slot, option)?;
+        worker.params_mut().set(slot, Of::Worker, option)?;
     }
     match known.and_then(|index| slot.host.workers.get_mut(index)) {
         Some(place) => *place = worker,

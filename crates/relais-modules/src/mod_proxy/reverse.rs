@@ -4,7 +4,7 @@ use relais_conf::Text;
 use relais_http1::ResponseHead;
 use relais_policy::{Exchange, Problem, SetResult, Slot};
 
-use super::{Proxy, Section, last_span};
+use super::{Host, Proxy, Section, last_span, url};
 use crate::own_url;
 
 /// One mapping.
@@ -85,7 +85,10 @@ pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
 
 /// The first mapping that fits (`ap_proxy_location_reverse_map`).
 fn map(exchange: &Exchange<'_>, reverses: &[Reverse], value: &[u8]) -> Option<Vec<u8>> {
-    let mapped = reverses.iter().find_map(|reverse| reverse.apply(value))?;
+    let host: &Host = exchange.host_settings();
+    let mapped = reverses
+        .iter()
+        .find_map(|reverse| reverse.apply_to(host, value))?;
     Some(if mapped.starts_with(b"/") {
         own_url::absolute(exchange, &mapped)
     } else {
@@ -94,6 +97,26 @@ fn map(exchange: &Exchange<'_>, reverses: &[Reverse], value: &[u8]) -> Option<Ve
 }
 
 impl Reverse {
+    /// A URL of a balancer stands for that of every member, with what is behind
+    /// the balancer's name after the member's own path.
+    fn apply_to(&self, host: &Host, value: &[u8]) -> Option<Vec<u8>> {
+        let Some(balancer) = host.balancer_for(&self.url) else {
+            return self.apply(value);
+        };
+        let rest = url::split(&self.url)?.path;
+        balancer.urls().find_map(|member| {
+            let member = member
+                .strip_suffix(b"/")
+                .filter(|_| rest.starts_with(b"/"))
+                .unwrap_or(member);
+            let of_member = Self {
+                path: self.path.clone(),
+                url: [member, rest].concat(),
+            };
+            of_member.apply(value)
+        })
+    }
+
     fn apply(&self, value: &[u8]) -> Option<Vec<u8>> {
         let subject = if self.url.starts_with(b"/") {
             path_of(value)

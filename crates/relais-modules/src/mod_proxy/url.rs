@@ -103,7 +103,7 @@ fn is_host(host: &str) -> bool {
 
 /// Checks the target of a directive at load: a scheme that relais speaks and a
 /// host that can be one. `literal` is how much of it is known by then.
-pub(crate) fn check_target(target: &Text, literal: usize) -> Result<Scheme, Problem> {
+pub(crate) fn check_target(target: &Text, literal: usize) -> Result<(), Problem> {
     let bytes = target.bytes();
     let Some(parts) = split(bytes) else {
         return Err(Problem::at(
@@ -120,7 +120,7 @@ pub(crate) fn check_target(target: &Text, literal: usize) -> Result<Scheme, Prob
         ));
     }
     let at = parts.scheme_at();
-    let scheme = scheme(parts.scheme, target.span_of(at..at + parts.scheme.len()))?;
+    check_scheme(parts.scheme, target.span_of(at..at + parts.scheme.len()))?;
     let end = parts.origin_len();
     let start = end - parts.authority.len();
     if parts.authority.contains(&b'@') {
@@ -143,14 +143,15 @@ pub(crate) fn check_target(target: &Text, literal: usize) -> Result<Scheme, Prob
             ),
         ));
     }
-    Ok(scheme)
+    Ok(())
 }
 
-fn scheme(name: &[u8], span: Span) -> Result<Scheme, Problem> {
+fn check_scheme(name: &[u8], span: Span) -> Result<(), Problem> {
     let shown = String::from_utf8_lossy(name).to_ascii_lowercase();
     match (Scheme::parse(name), shown.as_str()) {
-        (Some(scheme), _) if !scheme.is_tls() => Ok(scheme),
-        (Some(_), _) | (None, "balancer" | "h2" | "h2c" | "fcgi" | "fd") => Err(Problem::not_yet(
+        (Some(scheme), _) if !scheme.is_tls() => Ok(()),
+        (None, "balancer") => Ok(()),
+        (Some(_), _) | (None, "h2" | "h2c" | "fcgi" | "fd") => Err(Problem::not_yet(
             span,
             format!("targets with the scheme {shown}:// are not implemented yet"),
         )),

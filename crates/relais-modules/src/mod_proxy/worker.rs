@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use relais_policy::{Scheme, WorkerSpec};
+use relais_policy::{Scheme, Upgrade, WorkerSpec};
 
 use super::params::Params;
 use super::url;
@@ -23,38 +23,15 @@ pub(crate) struct Worker {
     spec: OnceLock<Arc<WorkerSpec>>,
 }
 
-/// Which values of the client's `Upgrade` are forwarded: `upgrade=`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Upgrade {
-    /// Any value.
-    Any,
-    /// Values that begin with one of these words, in any case.
-    Prefixes(Vec<String>),
-}
-
-impl Upgrade {
-    /// Reads the value of `upgrade=`.
-    pub(crate) fn parse(value: &str) -> Self {
-        if value.eq_ignore_ascii_case("ANY") || value == "*" {
-            return Self::Any;
-        }
-        // NONE names no protocol.
-        let words =
-            value.split(|c: char| !c.is_ascii_graphic() || "()<>@,;\\\"/[]?={}".contains(c));
-        let words = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("NONE"));
-        Self::Prefixes(words.map(str::to_ascii_lowercase).collect())
+/// Reads the value of `upgrade=`.
+pub(crate) fn parse_upgrade(value: &str) -> Upgrade {
+    if value.eq_ignore_ascii_case("ANY") || value == "*" {
+        return Upgrade::Any;
     }
-
-    fn allows(&self, value: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Prefixes(words) => words.iter().any(|word| {
-                value
-                    .get(..word.len())
-                    .is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
-            }),
-        }
-    }
+    // NONE names no protocol.
+    let words = value.split(|c: char| !c.is_ascii_graphic() || "()<>@,;\\\"/[]?={}".contains(c));
+    let words = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("NONE"));
+    Upgrade::Prefixes(words.map(str::to_ascii_lowercase).collect())
 }
 
 impl Worker {
@@ -103,6 +80,16 @@ impl Worker {
         )
     }
 
+    /// The path of its URL.
+    pub(crate) fn path(&self) -> &[u8] {
+        url::split(&self.name).map_or(b"", |parts| parts.path)
+    }
+
+    /// What the configuration says about it.
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
     /// Its URL.
     pub(crate) fn name(&self) -> &[u8] {
         &self.name
@@ -143,17 +130,10 @@ impl Worker {
                     .field_max
                     .map_or(WorkerSpec::FIELD_MAX, |bytes| bytes as usize),
                 receive_buffer: params.receive_buffer,
+                upgrade: params.upgrade.clone().unwrap_or_default(),
                 ..plain
             })
         })
-    }
-
-    /// Whether a client's `Upgrade` is forwarded.
-    pub(crate) fn can_upgrade(&self, value: &[u8]) -> bool {
-        match &self.params.upgrade {
-            Some(upgrade) => upgrade.allows(value),
-            None => self.scheme.is_websocket() && value.eq_ignore_ascii_case(b"websocket"),
-        }
     }
 }
 
@@ -211,12 +191,13 @@ mod tests {
         ];
         for &(target, upgrade, value, expected) in table {
             let params = Params {
-                upgrade: upgrade.map(Upgrade::parse),
+                upgrade: upgrade.map(parse_upgrade),
                 ..Params::default()
             };
             let worker = Worker::new(target.as_bytes(), true, params).expect("a good target");
+            let spec = worker.spec(None, Duration::from_secs(1));
             assert_eq!(
-                worker.can_upgrade(value.as_bytes()),
+                spec.upgrade(value.as_bytes()).is_some(),
                 expected,
                 "{target} {upgrade:?} {value}"
             );

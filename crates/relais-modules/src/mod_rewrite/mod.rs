@@ -102,7 +102,6 @@ impl Module for Rewrite {
                 "RewriteRule ^/a /b [ZZ]",
                 "RewriteRule ^/a /b L",
                 "RewriteRule ^/a https://o.example/ [P]",
-                "RewriteRule ^/a balancer://o/ [P]",
                 "RewriteRule ^/a http://o.example:x/ [P]",
             ],
             set: Set::Raw(rule),
@@ -195,7 +194,7 @@ fn check_target(substitution: &Text, rule: &RuleDraft) -> SetResult {
     let literal = group.map_or(substitution.len(), |piece| {
         piece.range.start.saturating_sub(start)
     });
-    mod_proxy::check_target(substitution, literal).map(|_| ())
+    mod_proxy::check_target(substitution, literal)
 }
 
 fn ignored_text(slot: &mut Slot<'_, Rewrite>, args: &Text, extra: Option<Range<usize>>) {

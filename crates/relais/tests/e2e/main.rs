@@ -7,6 +7,7 @@
 //! `RELAIS_TEST_PROGRAM=/usr/sbin/apache2` runs the same tests against httpd, which reads the same configuration: the
 //! way to find out what httpd does before a test asserts it of relais.
 
+mod balancers;
 mod browser;
 mod conformance;
 mod curl;

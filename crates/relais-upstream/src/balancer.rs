@@ -1,0 +1,691 @@
+//! Which member of a balancer gets a request: what is live about balancers.
+//!
+//! All worker threads share one [`Balancer`]; the choice is made under its
+//! lock, as httpd's is under its mutex, and the counters are atomic, since a
+//! tunnel ends on another thread than it began. A reload keeps what it knows
+//! of members that stay the same.
+
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use relais_policy::{BalancerSettings, BalancerSpec, MemberSpec, MemberStatus, Method};
+use tokio::time::Instant;
+
+use crate::sticky::{self, Session};
+
+/// A balancer in use.
+pub struct Balancer {
+    name: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    settings: BalancerSettings,
+    entries: Vec<Entry>,
+}
+
+/// A member's place in the method's book-keeping.
+struct Entry {
+    member: Arc<Member>,
+    /// byrequests: who has the most is next.
+    credit: i64,
+}
+
+/// A member in use.
+pub struct Member {
+    /// What the configuration says.
+    pub spec: MemberSpec,
+    live: Arc<Live>,
+}
+
+/// What is known of a member beyond its configuration.
+#[derive(Default)]
+struct Live {
+    status: AtomicU16,
+    failed_at: Mutex<Option<Instant>>,
+    elected: AtomicUsize,
+    busy: AtomicUsize,
+    /// Bytes in both directions.
+    traffic: AtomicU64,
+}
+
+/// What a choice depends on.
+pub struct Ask<'a> {
+    /// Path and query.
+    pub target: &'a [u8],
+    /// The values of all `Cookie` fields.
+    pub cookies: &'a [&'a [u8]],
+    /// The key of [`Method::Rendezvous`].
+    pub key: &'a [u8],
+    /// Members that have been tried for this request.
+    pub tried: &'a [Arc<Member>],
+    /// The time.
+    pub now: Instant,
+}
+
+/// A member that was chosen.
+pub struct Choice {
+    /// The member.
+    pub member: Arc<Member>,
+    /// The name of the cookie or parameter of a sticky balancer.
+    pub sticky: Option<String>,
+    /// The route that the request names.
+    pub route: Option<Vec<u8>>,
+    /// Whether the member's route is another than the request's.
+    pub route_changed: bool,
+}
+
+/// A request or tunnel at a member; it counts as busy while this lives.
+pub struct Use(Arc<Member>);
+
+impl Balancer {
+    /// A balancer as the configuration has it. A member whose URL `previous` has
+    /// too goes on as it is; a status that the configuration changes counts.
+    pub(crate) fn adopt(spec: &BalancerSpec, previous: Option<&Self>) -> Self {
+        let known = previous
+            .map(|previous| previous.members())
+            .unwrap_or_default();
+        let entries = spec.members.iter().map(|member| Entry {
+            member: Arc::new(Member::adopt(
+                member,
+                known.iter().find(|have| have.spec.url == member.url),
+            )),
+            credit: 0,
+        });
+        Self {
+            name: spec.name.clone(),
+            state: Mutex::new(State {
+                settings: spec.settings.clone(),
+                entries: entries.collect(),
+            }),
+        }
+    }
+
+    /// `balancer://name`
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a member rests after an answer with this status.
+    #[must_use]
+    pub fn fails_on_status(&self, status: u16) -> bool {
+        self.lock().settings.fail_on_status.contains(&status)
+    }
+
+    /// Whether a member rests after it was silent for too long.
+    #[must_use]
+    pub fn fails_on_timeout(&self) -> bool {
+        self.lock().settings.fail_on_timeout
+    }
+
+    /// Its members, in file order.
+    #[must_use]
+    pub fn members(&self) -> Vec<Arc<Member>> {
+        let state = self.lock();
+        let members = state.entries.iter().map(|entry| Arc::clone(&entry.member));
+        members.collect()
+    }
+
+    /// How many members may be tried for one request after the first.
+    #[must_use]
+    pub fn attempts_max(&self) -> usize {
+        let state = self.lock();
+        let others = state.entries.len().saturating_sub(1);
+        let wanted = state.settings.attempts_max;
+        wanted.map_or(others, |most| most as usize)
+    }
+
+    /// Chooses a member (mod_proxy_balancer's `proxy_balancer_pre_request`);
+    /// `None` where none can be used, or where a session's cannot and
+    /// `nofailover` is on.
+    #[must_use]
+    pub fn choose(&self, ask: &Ask<'_>) -> Option<Choice> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        recover(state, ask.now);
+        let session = state
+            .settings
+            .sticky
+            .as_ref()
+            .map(|sticky| sticky::find(sticky, ask.target, ask.cookies));
+        let bound = match &session {
+            Some(Session::Route(route)) => by_route(&state.entries, route, ask),
+            Some(Session::Key(key)) => by_key(&state.entries, key, ask),
+            _ => None,
+        };
+        let route = match session {
+            Some(Session::Route(route)) => Some(route),
+            _ => None,
+        };
+        let index = match bound {
+            Some(index) => index,
+            None if route.is_some() && state.settings.no_failover => return None,
+            None => by_method(state, ask)?,
+        };
+        let entry = &state.entries[index];
+        entry.member.live.elected.fetch_add(1, Ordering::Relaxed);
+        let own = entry.member.spec.route.as_bytes();
+        let sticky = state.settings.sticky.as_ref().map(sticky::name);
+        Some(Choice {
+            member: Arc::clone(&entry.member),
+            route_changed: sticky.is_some() && !own.is_empty() && route.as_deref() != Some(own),
+            sticky,
+            route,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    fn adopt(spec: &MemberSpec, previous: Option<&Arc<Self>>) -> Self {
+        let live = previous
+            .map(|previous| Arc::clone(&previous.live))
+            .unwrap_or_default();
+        if previous.is_none_or(|previous| previous.spec.status != spec.status) {
+            live.status.store(spec.status, Ordering::Release);
+        }
+        Self {
+            spec: spec.clone(),
+            live,
+        }
+    }
+
+    /// The bits of [`MemberStatus`].
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.live.status.load(Ordering::Acquire)
+    }
+
+    /// Sets or clears bits of [`MemberStatus`], on all threads at once.
+    pub fn set_status(&self, bits: u16, on: bool) {
+        if on {
+            self.live.status.fetch_or(bits, Ordering::AcqRel);
+        } else {
+            self.live.status.fetch_and(!bits, Ordering::AcqRel);
+        }
+    }
+
+    /// How often it was chosen.
+    #[must_use]
+    pub fn elected(&self) -> usize {
+        self.live.elected.load(Ordering::Relaxed)
+    }
+
+    /// Requests and tunnels at it.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.live.busy.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request or tunnel.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Use {
+        self.live.busy.fetch_add(1, Ordering::Relaxed);
+        Use(Arc::clone(self))
+    }
+
+    /// Lets it rest for `retry=`, unless its errors are to be ignored.
+    pub fn fail(&self, now: Instant) {
+        if self.status() & MemberStatus::IGNORE_ERRORS == 0 {
+            *self.failed() = Some(now);
+            self.set_status(MemberStatus::ERROR, true);
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.live
+            .failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.status() & MemberStatus::UNUSABLE == 0
+    }
+
+    fn is(&self, bit: u16) -> bool {
+        self.status() & bit != 0
+    }
+
+    /// Ends its rest when that has lasted long enough.
+    fn wake(&self, now: Instant) {
+        if self.is(MemberStatus::ERROR) {
+            let rested = self.failed().is_none_or(|at| now >= at + self.spec.retry);
+            if rested {
+                self.set_status(MemberStatus::ERROR, false);
+            }
+        }
+    }
+}
+
+impl Use {
+    /// The member.
+    #[must_use]
+    pub fn member(&self) -> &Member {
+        &self.0
+    }
+
+    /// Counts bytes, in either direction.
+    pub fn count(&self, bytes: u64) {
+        self.0.live.traffic.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.0.live.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends rests that are over, and all of them when nobody would be left.
+fn recover(state: &State, now: Instant) {
+    for entry in &state.entries {
+        entry.member.wake(now);
+    }
+    let resting = |entry: &Entry| entry.member.is(MemberStatus::ERROR);
+    if state.settings.force_recovery && state.entries.iter().all(resting) {
+        for entry in &state.entries {
+            entry.member.set_status(MemberStatus::ERROR, false);
+        }
+    }
+}
+
+/// A session's member; one that drains keeps its sessions. If it is down, the
+/// one that its `redirect` names, or a hot standby of the same route.
+fn by_route(entries: &[Entry], route: &[u8], ask: &Ask<'_>) -> Option<usize> {
+    let named = |route: &[u8], standby: bool| {
+        entries.iter().position(|entry| {
+            entry.member.spec.route.as_bytes() == route
+                && entry.member.is(MemberStatus::STANDBY) == standby
+        })
+    };
+    let usable = |index: usize| {
+        let member = &entries[index].member;
+        member.is_usable() && !is_tried(member, ask)
+    };
+    let own = named(route, false);
+    if let Some(index) = own.filter(|&index| usable(index)) {
+        return Some(index);
+    }
+    let redirect = own.map(|index| entries[index].member.spec.redirect.as_bytes());
+    let redirect = redirect.filter(|route| !route.is_empty());
+    let redirected = redirect.and_then(|route| named(route, false));
+    redirected
+        .filter(|&index| usable(index))
+        .or_else(|| named(route, true).filter(|&index| usable(index)))
+}
+
+fn is_tried(member: &Arc<Member>, ask: &Ask<'_>) -> bool {
+    ask.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
+}
+
+/// The member with the highest score for a key, among all that can be used.
+fn by_key(entries: &[Entry], key: &[u8], ask: &Ask<'_>) -> Option<usize> {
+    best_score(entries, &candidates(entries, ask), key)
+}
+
+fn by_method(state: &mut State, ask: &Ask<'_>) -> Option<usize> {
+    let candidates = candidates(&state.entries, ask);
+    match state.settings.method {
+        Method::Rendezvous => best_score(&state.entries, &candidates, ask.key),
+        Method::ByTraffic => candidates.into_iter().min_by_key(|&index| {
+            let member = &state.entries[index].member;
+            let bytes = member.live.traffic.load(Ordering::Relaxed);
+            bytes.saturating_mul(100) / u64::from(member.spec.factor.max(1))
+        }),
+        Method::ByRequests => by_credit(&mut state.entries, &candidates, false),
+        Method::ByBusyness => by_credit(&mut state.entries, &candidates, true),
+    }
+}
+
+/// httpd's `byrequests`: every candidate earns its factor, and the richest one
+/// pays what all have earned. With `busyness` the least busy one is served
+/// first and credit decides between equals.
+fn by_credit(entries: &mut [Entry], candidates: &[usize], busyness: bool) -> Option<usize> {
+    let mut total = 0;
+    let mut best: Option<usize> = None;
+    for &index in candidates {
+        let factor = i64::from(entries[index].member.spec.factor);
+        total += factor;
+        entries[index].credit += factor;
+        let better = best.is_none_or(|best| {
+            let (one, other) = (&entries[index], &entries[best]);
+            let (busy, less) = if busyness {
+                (one.member.busy(), other.member.busy())
+            } else {
+                (0, 0)
+            };
+            busy < less || (busy == less && one.credit > other.credit)
+        });
+        if better {
+            best = Some(index);
+        }
+    }
+    let best = best?;
+    entries[best].credit -= total;
+    Some(best)
+}
+
+/// The members of the lowest set that has any: the ordinary ones and as many
+/// spares as there are ordinary ones out of use; standbys where that is none
+/// (`ap_proxy_balancer_get_best_worker`).
+fn candidates(entries: &[Entry], ask: &Ask<'_>) -> Vec<usize> {
+    let highest = entries.iter().map(|entry| entry.member.spec.set).max();
+    for set in 0..=highest.unwrap_or(0) {
+        let (mut found, mut spares, mut standbys) = (Vec::new(), Vec::new(), Vec::new());
+        let mut missing = 0;
+        for (index, Entry { member, .. }) in entries.iter().enumerate() {
+            if member.spec.set != set {
+                continue;
+            }
+            let (spare, standby) = (
+                member.is(MemberStatus::SPARE),
+                member.is(MemberStatus::STANDBY),
+            );
+            let free =
+                member.is_usable() && !member.is(MemberStatus::DRAIN) && !is_tried(member, ask);
+            match (free, spare, standby) {
+                (true, _, true) => standbys.push(index),
+                (true, true, false) => spares.push(index),
+                (true, false, false) => found.push(index),
+                (false, false, false) => missing += 1,
+                (false, ..) => {}
+            }
+        }
+        found.extend(spares.into_iter().take(missing));
+        if found.is_empty() {
+            found = standbys;
+        }
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// Rendezvous hashing by weight: every member scores the key, the highest
+/// wins, so that a member's loss moves its own keys and no others.
+fn best_score(entries: &[Entry], candidates: &[usize], key: &[u8]) -> Option<usize> {
+    let score = |index: usize| {
+        let spec = &entries[index].member.spec;
+        // The upper 53 bits as a fraction above zero and below one.
+        let fraction =
+            ((hash(&[spec.url.as_bytes(), b"\0", key]) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        -f64::from(spec.factor.max(1)) / fraction.ln()
+    };
+    let scored = candidates.iter().map(|&index| (index, score(index)));
+    scored
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(index, _)| index)
+}
+
+/// FNV-1a with a final mix: the same on every machine and in every version, so
+/// that two proxies choose alike.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relais_policy::{Scheme, Sticky, WorkerSpec};
+    use std::time::Duration;
+
+    fn member(number: u16, edit: impl FnOnce(&mut MemberSpec)) -> MemberSpec {
+        let worker = WorkerSpec::new(Scheme::Http, "h", 8000 + number, Duration::from_secs(1));
+        let mut spec = MemberSpec {
+            url: worker.name.clone(),
+            worker: Arc::new(worker),
+            path: String::new(),
+            route: char::from(b'a' + number as u8).to_string(),
+            redirect: String::new(),
+            factor: 100,
+            set: 0,
+            status: 0,
+            retry: Duration::from_secs(60),
+        };
+        edit(&mut spec);
+        spec
+    }
+
+    fn balancer(settings: BalancerSettings, members: Vec<MemberSpec>) -> Balancer {
+        let spec = BalancerSpec {
+            name: "balancer://b".to_owned(),
+            inherited: false,
+            index: 0,
+            members,
+            settings,
+        };
+        Balancer::adopt(&spec, None)
+    }
+
+    /// The routes of the members that are chosen one after the other.
+    fn routes(
+        balancer: &Balancer,
+        target: &str,
+        cookie: &str,
+        count: usize,
+        now: Instant,
+    ) -> String {
+        let cookies: &[&[u8]] = &[cookie.as_bytes()];
+        let ask = Ask {
+            target: target.as_bytes(),
+            cookies,
+            key: target.as_bytes(),
+            tried: &[],
+            now,
+        };
+        let chosen = (0..count).map(|_| {
+            let choice = balancer.choose(&ask);
+            choice.map_or_else(|| "-".to_owned(), |choice| choice.member.spec.route.clone())
+        });
+        chosen.collect()
+    }
+
+    fn sticky() -> Option<Sticky> {
+        Some(Sticky::Route {
+            cookie: "R".to_owned(),
+            parameter: "r".to_owned(),
+            separator: Some(b'.'),
+            semicolon: false,
+        })
+    }
+
+    #[test]
+    fn by_requests_follows_the_factors_as_httpd_does() {
+        let members = vec![member(0, |m| m.factor = 200), member(1, |_| {})];
+        let balancer = balancer(BalancerSettings::default(), members);
+        assert_eq!(routes(&balancer, "/", "", 9, Instant::now()), "abaabaaba");
+    }
+
+    #[test]
+    fn standbys_spares_sets_and_drains() {
+        use MemberStatus as S;
+        let now = Instant::now();
+        // Status bits of four members of the sets 0, 0, 0, 1; who is chosen.
+        let table: &[([u16; 4], &str)] = &[
+            ([0, 0, 0, 0], "abc"),
+            ([0, S::STANDBY, 0, 0], "aca"),
+            ([S::DISABLED, S::STANDBY, S::STOPPED, 0], "bbb"),
+            ([0, S::SPARE, 0, 0], "aca"),
+            ([S::UNHEALTHY, S::SPARE, 0, 0], "cbc"),
+            ([S::DRAIN, S::SPARE, 0, 0], "cbc"),
+            ([S::DRAIN, 0, 0, 0], "bcb"),
+            ([S::STOPPED, S::STOPPED, S::DISABLED, 0], "ddd"),
+            ([S::STOPPED; 4], "---"),
+        ];
+        for (bits, expected) in table {
+            let members = (0..4).map(|number| {
+                member(number, |m| {
+                    m.status = bits[usize::from(number)];
+                    m.set = u8::from(number == 3);
+                })
+            });
+            let balancer = balancer(BalancerSettings::default(), members.collect());
+            assert_eq!(&routes(&balancer, "/", "", 3, now), expected, "{bits:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_stay_with_their_member() {
+        use MemberStatus as S;
+        let now = Instant::now();
+        let settings = BalancerSettings {
+            sticky: sticky(),
+            ..BalancerSettings::default()
+        };
+        let strict = BalancerSettings {
+            no_failover: true,
+            ..settings.clone()
+        };
+        let members = |bits: u16, redirect: &str| {
+            vec![
+                member(0, |_| {}),
+                member(1, |m| {
+                    m.status = bits;
+                    m.redirect = redirect.to_owned();
+                }),
+                member(2, |_| {}),
+            ]
+        };
+        let table: &[(&BalancerSettings, u16, &str, &str, &str, &str)] = &[
+            (&settings, 0, "", "/x", "R=1.b", "bbb"),
+            (&settings, 0, "", "/x?r=1.c&y", "R=1.b", "ccc"),
+            (&settings, 0, "", "/x;r=1.c", "", "ccc"),
+            (&settings, 0, "", "/x", "R=1.x.b", "abc"),
+            (&settings, 0, "", "/x", "R=b", "abc"),
+            (&settings, S::DRAIN, "", "/x", "R=1.b", "bbb"),
+            (&settings, S::STOPPED, "", "/x", "R=1.b", "aca"),
+            (&settings, S::STOPPED, "c", "/x", "R=1.b", "ccc"),
+            (&strict, S::STOPPED, "", "/x", "R=1.b", "---"),
+            (&strict, S::STOPPED, "", "/x", "", "aca"),
+        ];
+        for (settings, bits, redirect, target, cookie, expected) in table {
+            let balancer = balancer((*settings).clone(), members(*bits, redirect));
+            let found = routes(&balancer, target, cookie, 3, now);
+            assert_eq!(&found, expected, "{bits} {redirect} {target} {cookie}");
+        }
+    }
+
+    #[test]
+    fn a_failed_member_rests_and_comes_back() {
+        let now = Instant::now();
+        let balancer = balancer(
+            BalancerSettings::default(),
+            vec![member(0, |_| {}), member(1, |_| {})],
+        );
+        balancer.members()[0].fail(now);
+        assert_eq!(routes(&balancer, "/", "", 3, now), "bbb");
+        let later = now + Duration::from_secs(61);
+        assert!(routes(&balancer, "/", "", 2, later).contains('a'));
+        // All of them at once: nobody is left to wait for.
+        balancer
+            .members()
+            .iter()
+            .for_each(|member| member.fail(now));
+        assert_ne!(routes(&balancer, "/", "", 1, now), "-");
+    }
+
+    #[test]
+    fn the_least_busy_and_the_least_used() {
+        let now = Instant::now();
+        let by = |method| BalancerSettings {
+            method,
+            ..BalancerSettings::default()
+        };
+        let two = || vec![member(0, |_| {}), member(1, |_| {})];
+        let busy = balancer(by(Method::ByBusyness), two());
+        let tunnel = busy.members()[0].begin();
+        assert_eq!(routes(&busy, "/", "", 3, now), "bbb");
+        drop(tunnel);
+        assert!(routes(&busy, "/", "", 2, now).contains('a'));
+        let traffic = balancer(by(Method::ByTraffic), two());
+        traffic.members()[0].begin().count(10);
+        assert_eq!(routes(&traffic, "/", "", 2, now), "bb");
+        traffic.members()[1].begin().count(20);
+        assert_eq!(routes(&traffic, "/", "", 2, now), "aa");
+    }
+
+    #[test]
+    fn a_lost_member_moves_its_own_keys_only() {
+        let now = Instant::now();
+        let settings = BalancerSettings {
+            method: Method::Rendezvous,
+            ..BalancerSettings::default()
+        };
+        let members = (0..4).map(|number| member(number, |_| {})).collect();
+        let balancer = balancer(settings, members);
+        let choose = |key: usize| routes(&balancer, &format!("/{key}"), "", 1, now);
+        let before: Vec<String> = (0..400).map(choose).collect();
+        for route in ["a", "b", "c", "d"] {
+            let share = before.iter().filter(|have| *have == route).count();
+            assert!((50..150).contains(&share), "{route} has {share} of 400");
+        }
+        balancer.members()[2].set_status(MemberStatus::STOPPED, true);
+        for (key, before) in before.iter().enumerate() {
+            let after = routes(&balancer, &format!("/{key}"), "", 1, now);
+            assert!(before == "c" || *before == after, "{key}");
+        }
+    }
+
+    #[test]
+    fn sockjs_sessions_stay_together() {
+        let now = Instant::now();
+        let settings = BalancerSettings {
+            sticky: Some(Sticky::SockJs),
+            ..BalancerSettings::default()
+        };
+        let members = (0..4).map(|number| member(number, |_| {})).collect();
+        let balancer = balancer(settings, members);
+        let session = |name: &str, transport: &str| {
+            routes(
+                &balancer,
+                &format!("/eventbus/123/{name}/{transport}"),
+                "",
+                1,
+                now,
+            )
+        };
+        let chosen: Vec<String> = (0..40)
+            .map(|number| {
+                let name = format!("s{number}");
+                let one = session(&name, "xhr_streaming");
+                assert_eq!(one, session(&name, "xhr_send"));
+                one
+            })
+            .collect();
+        assert!(chosen.iter().any(|route| *route != chosen[0]));
+        assert_eq!(routes(&balancer, "/eventbus/info", "", 4, now), "abcd");
+    }
+
+    #[test]
+    fn what_stays_the_same_survives_a_reload() {
+        let now = Instant::now();
+        let members = vec![member(0, |_| {}), member(1, |_| {})];
+        let before = balancer(BalancerSettings::default(), members.clone());
+        before.members()[1].fail(now);
+        let spec = BalancerSpec {
+            name: "balancer://b".to_owned(),
+            inherited: false,
+            index: 0,
+            members: vec![member(0, |m| m.factor = 200), members[1].clone()],
+            settings: BalancerSettings::default(),
+        };
+        let tunnel = before.members()[0].begin();
+        let after = Balancer::adopt(&spec, Some(&before));
+        assert_eq!(after.members()[0].busy(), 1);
+        drop(tunnel);
+        assert_eq!(after.members()[0].busy(), 0);
+        assert_eq!(routes(&after, "/", "", 2, now), "aa");
+    }
+}
