@@ -9,19 +9,23 @@ use crate::error::RuleError;
 
 /// The words of a line as byte ranges, quotes left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Args {
+pub struct Args {
     /// Pattern of a rule, test string of a condition.
-    pub(crate) first: Range<usize>,
+    pub first: Range<usize>,
     /// Substitution of a rule, pattern of a condition.
-    pub(crate) second: Range<usize>,
+    pub second: Range<usize>,
     /// The flags between their square brackets.
-    pub(crate) flags: Option<Range<usize>>,
+    pub flags: Option<Range<usize>>,
     /// What stands behind the flags; httpd ignores it.
-    pub(crate) extra: Option<Range<usize>>,
+    pub extra: Option<Range<usize>>,
 }
 
 /// Splits `text`. `words` names the two mandatory words for the error message.
-pub(crate) fn split(text: &[u8], words: &str) -> Result<Args, RuleError> {
+///
+/// # Errors
+///
+/// When a word is missing, or the flags have no brackets.
+pub fn split(text: &[u8], words: &str) -> Result<Args, RuleError> {
     let mut at = 0;
     let (Some(first), Some(second)) = (next_word(text, &mut at), next_word(text, &mut at)) else {
         let message = format!("bad argument line: {words} are needed");

@@ -16,6 +16,7 @@ mod outcome;
 mod rule;
 mod uri;
 
+pub use args::{Args, split};
 pub use condition::{Comparison, Condition, ConditionKind, parse_cond};
 pub use context::Context;
 pub use engine::run;
