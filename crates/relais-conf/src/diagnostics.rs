@@ -218,6 +218,15 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
+    /// Turns errors and warnings with these codes into notes, when they have a place in the configuration.
+    pub fn soften(&mut self, codes: &[&str]) {
+        let matching = self
+            .list
+            .iter_mut()
+            .filter(|one| codes.contains(&one.code) && one.span.is_some());
+        matching.for_each(|one| one.severity = Severity::Note);
+    }
+
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()

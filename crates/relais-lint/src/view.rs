@@ -171,7 +171,7 @@ impl<'a> Server<'a> {
 
     /// Whether something is proxied.
     pub(crate) fn proxies(&self) -> bool {
-        self.targets().any(|target| is_url(target))
+        self.targets().any(is_url)
     }
 
     /// All targets of passes and of rules with `[P]`.

@@ -28,9 +28,28 @@ pub fn configure(
     files: &dyn Files,
     resolve: &dyn Fn(&str) -> Vec<IpAddr>,
 ) -> Configuration {
+    read(options, files, resolve, &[])
+}
+
+/// Reads a configuration on a machine that lacks some of what belongs to it: a file that cannot be opened and a host
+/// name that cannot be looked up are notes.
+pub fn configure_offline(options: Options, files: &dyn Files) -> Configuration {
+    read(options, files, &|_| Vec::new(), &ELSEWHERE)
+}
+
+/// Codes for what another machine may have: files, directories, and the addresses of host names.
+const ELSEWHERE: [&str; 4] = ["RC0101", "RC0102", "RC0122", "RC0209"];
+
+fn read(
+    options: Options,
+    files: &dyn Files,
+    resolve: &dyn Fn(&str) -> Vec<IpAddr>,
+    elsewhere: &[&str],
+) -> Configuration {
     let mut host = ModuleHost::default();
     let mut loaded = relais_conf::load(options, files, &mut host);
     let mut diagnostics = std::mem::take(&mut loaded.diagnostics);
+    diagnostics.soften(elsewhere);
     let builder = Builder {
         modules: MODULES,
         phases: &PHASES,
@@ -40,6 +59,7 @@ pub fn configure(
         host_spec: &default_host_spec,
     };
     let site = builder.build(&loaded, &mut diagnostics);
+    diagnostics.soften(elsewhere);
     diagnostics.sort(&loaded.sources);
     Configuration {
         site,

@@ -23,7 +23,7 @@ mod own_url;
 mod testing;
 mod values;
 
-pub use configure::{Configuration, configure};
+pub use configure::{Configuration, configure, configure_offline};
 pub use core::default_host_spec;
 pub use known::{known, names};
 pub use mod_so::ModuleHost;
@@ -31,16 +31,8 @@ pub use mod_so::ModuleHost;
 use relais_policy::{AnyModule, Phases, Registered};
 
 /// Every code of this crate with its meaning. Codes are stable and never used
-/// again for something else.
+/// again for something else; RC0301 and RC0302 are RC0401 and RC0402 now.
 pub const CODES: &[(&str, &str)] = &[
-    (
-        "RC0301",
-        "a proxying rewrite rule loses or doubles the slash where its group is put in",
-    ),
-    (
-        "RC0302",
-        "the path and the target of ProxyPass do not end alike",
-    ),
     ("RC0303", "LoadModule names no module of httpd"),
     (
         "RC0304",

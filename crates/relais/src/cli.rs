@@ -24,6 +24,8 @@ pub(crate) enum Action {
     Signal(Order),
     /// `-t`, `-S`, `-M`: read the configuration and tell.
     Check,
+    /// `check`: everything that can be said about a configuration.
+    Report(Form),
     /// `-h`, `--help`.
     Help,
     /// `-v`.
@@ -38,6 +40,17 @@ pub(crate) enum Action {
     Demo(SocketAddr),
     /// `explain METHOD URL`.
     Explain,
+}
+
+/// How `check` tells what it found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// For people: the line with a caret.
+    Human,
+    /// One JSON object.
+    Json,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 /// What `-k` asks of a running relais.
@@ -71,6 +84,10 @@ pub(crate) struct Arguments {
     pub(crate) show_hosts: bool,
     /// `-M`.
     pub(crate) show_modules: bool,
+    /// `--offline`: files and addresses of another machine are not expected here.
+    pub(crate) offline: bool,
+    /// `--deny warnings`.
+    pub(crate) deny_warnings: bool,
     /// `-X`: one worker thread.
     pub(crate) single: bool,
     /// `-E`: errors before the log is open go to this file.
@@ -94,6 +111,8 @@ impl Arguments {
             after: Vec::new(),
             show_hosts: false,
             show_modules: false,
+            offline: false,
+            deny_warnings: false,
             single: false,
             startup_log: None,
             startup_level: None,
@@ -171,6 +190,10 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-L" => parsed.action = Action::Directives,
         "-h" | "-?" | "--help" => parsed.action = Action::Help,
         "--detached" => parsed.detached = true,
+        "check" => parsed.action = Action::Report(Form::Human),
+        "--offline" if is_report(parsed) => parsed.offline = true,
+        "--deny" if is_report(parsed) => parsed.deny_warnings = deny(&parser.value()?.string()?)?,
+        "--format" if is_report(parsed) => parsed.action = form(&parser.value()?.string()?)?,
         "demo" => parsed.action = demo(parser)?,
         "explain" => return explain(parsed, parser),
         other => return Err(format!("unexpected argument {other}").into()),
@@ -188,6 +211,26 @@ fn explain(parsed: &mut Arguments, parser: &mut Parser) -> Result<(), lexopt::Er
         }
     }
     Ok(())
+}
+
+fn is_report(parsed: &Arguments) -> bool {
+    matches!(parsed.action, Action::Report(_))
+}
+
+fn deny(word: &str) -> Result<bool, lexopt::Error> {
+    match word {
+        "warnings" => Ok(true),
+        other => Err(format!("--deny takes warnings, not {other}").into()),
+    }
+}
+
+fn form(word: &str) -> Result<Action, lexopt::Error> {
+    match word {
+        "human" => Ok(Action::Report(Form::Human)),
+        "json" => Ok(Action::Report(Form::Json)),
+        "sarif" => Ok(Action::Report(Form::Sarif)),
+        other => Err(format!("--format takes human, json or sarif, not {other}").into()),
+    }
 }
 
 fn level(word: &str) -> Result<Level, lexopt::Error> {
@@ -250,6 +293,12 @@ mod tests {
             ("-S", Action::Check),
             ("-D DUMP_VHOSTS", Action::Check),
             ("-M", Action::Check),
+            ("check -f a.conf", Action::Report(Form::Human)),
+            (
+                "check --offline --deny warnings --format sarif",
+                Action::Report(Form::Sarif),
+            ),
+            ("check -f a.conf --format json", Action::Report(Form::Json)),
             ("-k start", Action::Background),
             ("-k stop", Action::Signal(Order::Stop)),
             ("-k graceful -f a.conf", Action::Signal(Order::Graceful)),
@@ -294,6 +343,9 @@ mod tests {
         for line in [
             "-k reload",
             "-e loud",
+            "--offline -f a.conf",
+            "check --format xml",
+            "check --deny notes",
             "-q",
             "--listen 1",
             "demo --listen here",

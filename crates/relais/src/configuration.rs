@@ -9,6 +9,7 @@ use relais_modules::Configuration;
 use relais_telemetry::Level;
 
 use crate::cli::Arguments;
+use crate::envvars::Variables;
 use crate::{Failure, Outcome, report};
 
 /// Where the configuration is without `-f`.
@@ -32,6 +33,8 @@ pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
     let file = root.as_ref().unwrap_or(&here).join(file);
     let server_root =
         root.unwrap_or_else(|| file.parent().map_or_else(|| here.clone(), PathBuf::from));
+    let variables = Variables::beside(&file, &DiskFiles);
+    let environment = move |name: &str| environment(name).or_else(|| variables.get(name));
     let options = Options {
         main_file: file,
         server_root,
@@ -41,12 +44,34 @@ pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
         environment: Box::new(environment),
         version: HTTPD_VERSION,
     };
-    Ok(configure(options, &DiskFiles))
+    Ok(if arguments.offline {
+        relais_modules::configure_offline(options, &DiskFiles)
+    } else {
+        configure(options, &DiskFiles)
+    })
 }
 
 /// Reads a configuration and says what is wrong with it.
 pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
     relais_modules::configure(options, files, &resolve)
+}
+
+/// Reads the configuration that the command line names and looks at it with the rules for mistakes.
+///
+/// # Errors
+/// When the current folder cannot be known.
+pub(crate) fn judge(arguments: &Arguments) -> Result<Configuration, Failure> {
+    let mut configuration = read(arguments)?;
+    let incomplete = configuration
+        .diagnostics
+        .iter()
+        .any(|one| matches!(one.code, "RC0101" | "RC0102"));
+    relais_lint::check(
+        &configuration.loaded,
+        incomplete,
+        &mut configuration.diagnostics,
+    );
+    Ok(configuration)
 }
 
 /// Prints diagnostics to standard error, down to the level that `-e` names.
@@ -93,7 +118,7 @@ pub(crate) fn redirect_errors(arguments: &Arguments) -> Result<(), Failure> {
 
 /// `-t`, `-S`, `-M`: all problems, then what was asked for.
 pub(crate) fn check(arguments: &Arguments) -> Outcome {
-    let configuration = read(arguments)?;
+    let configuration = judge(arguments)?;
     print(&configuration, arguments);
     let Some(site) = &configuration.site else {
         return Err(Failure::Told);

@@ -3,9 +3,11 @@
 //!
 //! The program parses the command line and calls the crates that do the work.
 
+mod check;
 mod cli;
 mod configuration;
 mod demo;
+mod envvars;
 mod explain;
 mod logs;
 mod privileges;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Action::Directives => report::directives(),
         Action::Check => configuration::check(&arguments),
         Action::Explain => explain::run(&arguments, &arguments.question),
+        Action::Report(form) => check::run(&arguments, *form),
         Action::Signal(signal) => process::signal(&arguments, *signal),
         Action::Background => process::background(&arguments),
         Action::Run => run::foreground(&arguments),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::from(1),
+        Err(Failure::Denied) => ExitCode::from(4),
         Err(Failure::Message(message)) => {
             eprintln!("relais: {message}");
             ExitCode::from(1)
@@ -49,11 +53,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why the program ends with status 1.
+/// Why the program ends with another status than 0.
 pub(crate) enum Failure {
-    /// All has been said.
+    /// All has been said; status 1.
     Told,
-    /// This is still to be said.
+    /// There are warnings, and they were not wanted; status 4.
+    Denied,
+    /// This is still to be said; status 1.
     Message(String),
 }
 

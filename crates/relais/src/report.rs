@@ -18,9 +18,10 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
        relais demo [--listen ADDRESS:PORT]
        relais -f FILE [OPTIONS]       serve, in the foreground
        relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
-       relais -t -f FILE              check the configuration
        relais explain METHOD URL [-H 'NAME: VALUE'] [--client IP] [--format human|json] -f FILE
                                       why this request goes where it goes; ws:// adds a handshake
+       relais check -f FILE [CHECK]   all that can be said about a configuration
+       relais -t -f FILE              the same, with httpd's `Syntax OK`
 
 Options:
   -f FILE        the configuration; relative to -d, else to the current folder
@@ -43,6 +44,13 @@ Options:
   -e LEVEL       the log level while starting
   -E FILE        where errors go while starting
   -h, --help     this text
+
+Check:
+  --offline      judge it on a machine without its certificates, includes and names: notes, not errors
+  --deny warnings  end with status 4 when there are warnings
+  --format FORM  human | json | sarif
+
+Beside a file named apache2.conf, `envvars` is read as apachectl does; the environment comes first.
 
 Signals: TERM and INT stop at once, USR1 and HUP read the configuration again, WINCH drains.
 ";

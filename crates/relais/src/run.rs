@@ -415,7 +415,7 @@ impl Server {
 
 fn describe(failure: Failure) -> String {
     match failure {
-        Failure::Told => "the configuration cannot be read".to_owned(),
+        Failure::Told | Failure::Denied => "the configuration cannot be read".to_owned(),
         Failure::Message(message) => message,
     }
 }

@@ -18,11 +18,11 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Diagnostics) {
     for rule in view.rules().filter(|rule| rule.proxies()) {
-        found.extend(glued(&rule.substitution));
+        found.extend(glued(&rule.substitution, &rule.pattern));
     }
     for pass in view.passes() {
         if pass.pattern {
-            found.extend(glued(&pass.target));
+            found.extend(glued(&pass.target, &pass.path));
         } else if pass.path.bytes().ends_with(b"/") {
             found.extend(bare(&pass.target));
         }
@@ -30,10 +30,14 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
 }
 
 /// A group directly behind the authority.
-fn glued(target: &Text) -> Option<Diagnostic> {
+fn glued(target: &Text, pattern: &Text) -> Option<Diagnostic> {
     let text = target.as_str()?;
     let end = authority_end(text)?;
-    let group = text.get(end..)?.starts_with(['$', '%']);
+    let rest = text.get(end..)?;
+    // What certainly starts with a slash does no harm.
+    let slash = rest.starts_with("%{REQUEST_URI}")
+        || (rest.starts_with("$1") && pattern.lossy().trim_start_matches('^').starts_with("(/"));
+    let group = rest.starts_with(['$', '%']) && !slash;
     // A host that is put in whole is meant so.
     if !group || text.get(..end)?.ends_with(['/', ':', '.', '@', '-']) {
         return None;

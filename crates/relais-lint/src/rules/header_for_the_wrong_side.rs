@@ -34,7 +34,7 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
                 name.bytes()
                     .trim_ascii_end()
                     .strip_suffix(b":")
-                    .unwrap_or(name.bytes())
+                    .unwrap_or_else(|| name.bytes())
                     .eq_ignore_ascii_case(field.as_bytes())
             })
         {

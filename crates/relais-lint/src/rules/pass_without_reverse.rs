@@ -39,9 +39,11 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
             .filter(|pass| {
                 !pass.pattern
                     && !reversed.iter().any(|path| {
-                        pass.path
-                            .bytes()
-                            .starts_with(path.bytes().strip_suffix(b"/").unwrap_or(path.bytes()))
+                        pass.path.bytes().starts_with(
+                            path.bytes()
+                                .strip_suffix(b"/")
+                                .unwrap_or_else(|| path.bytes()),
+                        )
                     })
             })
             .collect();

@@ -16,7 +16,10 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Diagnostics) {
-    for pass in view.passes().filter(|pass| is_websocket(&pass.target)) {
+    for pass in view
+        .passes()
+        .filter(|pass| !pass.pattern && is_websocket(&pass.target))
+    {
         let path = pass.path.lossy().to_ascii_lowercase();
         if path.contains("socket.io") || path.contains("sockjs") || path.contains("signalr") {
             let note = RULE.note(

@@ -14,8 +14,8 @@ mod worker;
 
 use std::time::Duration;
 
-use relais_conf::{Diagnostics, Text};
-use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set, SiteDraft};
+use relais_conf::Text;
+use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set};
 
 pub(crate) use balancer::is_balancer;
 pub(crate) use canonical::canonicalise;
@@ -328,23 +328,6 @@ impl Module for Proxy {
                 .collect(),
             preserve_host: inner.preserve_host.or(outer.preserve_host),
             add_headers: inner.add_headers.or(outer.add_headers),
-        }
-    }
-
-    fn check(draft: &SiteDraft, diagnostics: &mut Diagnostics) {
-        for host in &draft.hosts {
-            let server = host
-                .host
-                .get::<Host>()
-                .into_iter()
-                .flat_map(|settings| &settings.passes);
-            let sections = host
-                .sections
-                .iter()
-                .filter_map(|section| section.settings.get::<Section>());
-            for pass in server.chain(sections.filter_map(|section| section.pass.as_ref())) {
-                diagnostics.extend(pass::lint(pass));
-            }
         }
     }
 

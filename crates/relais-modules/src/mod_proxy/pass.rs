@@ -385,46 +385,6 @@ fn slashes(path: &[u8]) -> usize {
     path.iter().take_while(|&&byte| byte == b'/').count()
 }
 
-/// A rule whose path and target do not end alike: a slash is lost or doubled.
-pub(crate) fn lint(pass: &Pass) -> Option<Diagnostic> {
-    let (Some(target), Paths::Below(path)) = (&pass.target, &pass.paths) else {
-        return None;
-    };
-    let path = path.bytes();
-    let tail = target.bytes();
-    let (lost, doubled) = (
-        path.ends_with(b"/") && !tail.ends_with(b"/"),
-        !path.ends_with(b"/") && tail.ends_with(b"/"),
-    );
-    let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-    let end = target.len();
-    let (message, fixed) = if lost {
-        let request = format!("{}x", shown(path));
-        let message = format!("a slash is lost: {request} becomes {}x", shown(tail));
-        (message, format!("{}/", shown(tail)))
-    } else if doubled {
-        let message = format!(
-            "a slash is doubled: {}/x becomes {}/x",
-            shown(path),
-            shown(tail)
-        );
-        let cut = tail.strip_suffix(b"/").unwrap_or(tail);
-        (message, shown(cut))
-    } else {
-        return None;
-    };
-    let warning = Diagnostic::warning(
-        "RC0302",
-        target.span_of(end.saturating_sub(1)..end),
-        message,
-    );
-    Some(
-        warning
-            .with_help("path and target should both end in a slash, or neither")
-            .with_suggestion(target.span(), fixed),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,15 +4,14 @@
 //! run in `translate_name`, and their outcome is carried out. In sections they
 //! are still to come.
 
-mod lint;
 mod run;
 mod targets;
 
 use std::ops::Range;
 
-use relais_conf::{Diagnostic, Diagnostics, Text};
+use relais_conf::{Diagnostic, Text};
 use relais_expr::PieceKind;
-use relais_policy::{Context, Directive, Module, Problem, Set, SetResult, SiteDraft, Slot};
+use relais_policy::{Context, Directive, Module, Problem, Set, SetResult, Slot};
 use relais_rewrite::{Condition, FlagKind, RuleDraft, RuleError, RuleErrorKind, RuleSet};
 
 use crate::mod_proxy::{self, Worker};
@@ -34,8 +33,6 @@ pub struct Host {
     targets: Vec<Target>,
     /// The origins among these that are known without a request.
     workers: Vec<Worker>,
-    /// What looks wrong about a rule.
-    warnings: Diagnostics,
 }
 
 impl Host {
@@ -117,16 +114,6 @@ impl Module for Rewrite {
     }
 
     fn merge_section(_outer: &(), _inner: &()) {}
-
-    fn check(draft: &SiteDraft, diagnostics: &mut Diagnostics) {
-        for host in draft
-            .hosts
-            .iter()
-            .filter_map(|host| host.host.get::<Host>())
-        {
-            diagnostics.extend(host.warnings.iter().cloned());
-        }
-    }
 }
 
 fn outside_of_sections(slot: &Slot<'_, Rewrite>) -> SetResult {
@@ -168,13 +155,6 @@ fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
         if target.is_some() {
             check_target(&substitution, &rule)?;
         }
-        let pattern = args.slice(rule.pattern.range.clone());
-        let warning = if rule.pattern.negated {
-            None
-        } else {
-            lint::joint(&pattern, &substitution)
-        };
-        slot.host.warnings.extend(warning);
         slot.host
             .workers
             .extend(target.as_ref().and_then(Target::worker));
