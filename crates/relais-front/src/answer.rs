@@ -1,16 +1,17 @@
 //! relais' own answers: error pages and redirects, as httpd words them.
 
 use relais_http1::{
-    BodyDecoder, BodyLength, Expect, PageExtra, Step, Version, error_page, reason, write_field,
-    write_status_line,
+    BodyDecoder, BodyLength, Expect, Fields, PageExtra, RequestHead, Step, Version, error_page,
+    reason, write_field, write_status_line,
 };
-use relais_policy::Respond;
+use relais_policy::{ErrorDocument, Exchange, Outgoing, Respond};
 use relais_telemetry::{Level, httpdate};
 use tokio::time::{Duration, Instant};
 
 use crate::connection::Client;
+use crate::download::is_managed;
 use crate::time::{until, write_all_within};
-use crate::turn::{Next, Sent, Turn};
+use crate::turn::{self, First, Next, Sent, Turn};
 
 /// Bytes of a request body that are read and thrown away so that the
 /// connection can go on; a longer rest closes it.
@@ -45,6 +46,10 @@ pub(crate) async fn own(
         };
         turn.log("core", level, line);
     }
+    let document = error_document(turn, respond);
+    if let Some(ErrorDocument::Local(path)) = &document {
+        return local_document(turn, client, respond, path, body).await;
+    }
     let readable = match body {
         Body::Unread => may_discard(turn),
         Body::Done => true,
@@ -53,7 +58,14 @@ pub(crate) async fn own(
     let keep = turn.may_keep_alive(respond.status) && readable;
     let home = turn.worker;
     let mut sent = home.sents.lend();
-    let out = compose(turn, respond, keep, &mut sent);
+    let replaced = document.map(|document| in_place_of(respond, document));
+    let failed = turn.first.filter(|_| respond.is_error());
+    let (respond, nested) = match failed {
+        // The page for the first error cannot be had either.
+        Some(first) => (first.respond, Some(respond.status)),
+        None => (replaced.as_ref().unwrap_or(respond), None),
+    };
+    let out = compose(turn, respond, nested, keep, &mut sent);
     sent.bytes = out.len() as u64;
     let written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
     let next = match written {
@@ -65,13 +77,164 @@ pub(crate) async fn own(
     next
 }
 
-fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> Vec<u8> {
-    let status = respond.status;
+/// What the configuration puts in the place of an error's page.
+fn error_document(turn: &Turn<'_>, respond: &Respond) -> Option<ErrorDocument> {
+    if turn.first.is_some() || !respond.is_error() {
+        return None;
+    }
+    let exchange = &turn.exchange;
+    (exchange.site.phases.error_document)(exchange, respond.status)
+}
+
+/// The answer with a text or a redirect in place of its page.
+fn in_place_of(respond: &Respond, document: ErrorDocument) -> Respond {
+    match document {
+        ErrorDocument::Text(text) => Respond {
+            body: Some(text),
+            ..respond.clone()
+        },
+        ErrorDocument::Local(url) | ErrorDocument::Elsewhere(url) => Respond {
+            fields: vec![("Location", url)],
+            ..Respond::status(302)
+        },
+    }
+}
+
+/// Answers an error with what answers at a path of ours: an internal redirect
+/// to it by GET (httpd's `ap_die`).
+async fn local_document(
+    turn: &mut Turn<'_>,
+    client: &mut Client,
+    respond: &Respond,
+    path: &[u8],
+    body: Body,
+) -> Next {
+    let known = match body {
+        Body::Unread => may_discard(turn) && discard(turn, client).await,
+        Body::Done => true,
+        Body::Lost => false,
+    };
+    let mut meta = *turn.exchange.meta;
+    meta.keep_alive = known && turn.may_keep_alive(respond.status);
+    meta.body = BodyLength::None;
+    let version = turn.exchange.head.version();
+    // httpd asks by GET and keeps in mind that the client wants no content.
+    let method: &[u8] = match turn.exchange.head.method() {
+        b"HEAD" => b"HEAD",
+        _ => b"GET",
+    };
+    let head = match RequestHead::from_parts(method, path, version) {
+        Ok(mut head) => {
+            head.fields.clone_from(turn.exchange.fields());
+            head.fields.remove("Content-Length");
+            head
+        }
+        // A path that no request line could hold leads nowhere.
+        Err(_) => turn.exchange.head.clone(),
+    };
+    let first = &*turn;
+    let old = &first.exchange;
+    let mut exchange = Exchange::new(old.site, old.host, old.connection, &head, &meta, old.now);
+    exchange.redirected_from(old, respond.status);
+    let decision = turn::decide(&mut exchange, first.sets).await;
+    let next = Turn {
+        worker: first.worker,
+        generation: first.generation,
+        exchange,
+        begun: first.begun,
+        received: first.received,
+        url: Vec::new(),
+        member: None,
+        verdict: std::cell::Cell::default(),
+        sets: first.sets,
+        first: Some(First {
+            turn: first,
+            respond,
+        }),
+    };
+    // Boxed, since carrying it out may come here again by its type, though
+    // never in fact: an error on the way to an error's page ends it.
+    Box::pin(turn::carry_out(next, client, decision)).await
+}
+
+fn compose(
+    turn: &Turn<'_>,
+    respond: &Respond,
+    nested: Option<u16>,
+    keep: bool,
+    sent: &mut Sent,
+) -> Vec<u8> {
+    let (mut always, mut fields) = lists(turn, respond);
+    let mut outgoing = Outgoing {
+        status: respond.status,
+        own_error: respond.is_generated(),
+        elapsed: turn.begun.elapsed(),
+        always: &mut always,
+        fields: &mut fields,
+        notes: &mut sent.notes,
+    };
+    // httpd answers `OPTIONS *` before its filters are there.
+    let filtered = turn.exchange.path != b"*";
+    if !filtered || turn.exchange.finish_head(&mut outgoing).is_ok() {
+        return write(turn, respond, nested, keep, (&always, &fields), sent);
+    }
+    turn.log(
+        "http",
+        Level::Error,
+        "AH02430: a response header from the configuration contains invalid characters",
+    );
+    let respond = Respond::status(500);
+    let (always, fields) = lists(turn, &respond);
+    write(turn, &respond, nested, false, (&always, &fields), sent)
+}
+
+/// The fields of an answer as httpd's two lists have them.
+fn lists(turn: &Turn<'_>, respond: &Respond) -> (Fields, Fields) {
+    let (mut always, mut fields) = (Fields::new(), Fields::new());
+    for (name, value) in respond.fields.iter().filter(|(name, _)| *name != "Upgrade") {
+        let list = if *name == "WWW-Authenticate" {
+            &mut always
+        } else {
+            &mut fields
+        };
+        if list.push(name, value).is_err() {
+            turn.log(
+                "http",
+                Level::Error,
+                "AH02430: a field of an answer is left out",
+            );
+        }
+    }
+    if respond.status == 405 && !fields.contains("Allow") {
+        // Required by RFC 9110 §15.5.6; TRACE is what httpd itself answers.
+        let allowed = if turn.spec().trace_enabled {
+            "TRACE"
+        } else {
+            ""
+        };
+        let _ = fields.push("Allow", allowed);
+    }
+    (always, fields)
+}
+
+fn write(
+    turn: &Turn<'_>,
+    respond: &Respond,
+    nested: Option<u16>,
+    keep: bool,
+    (always, fields): (&Fields, &Fields),
+    sent: &mut Sent,
+) -> Vec<u8> {
+    let status = match turn.first {
+        // What answers in the place of an error's page keeps its status.
+        Some(first) if respond.status == 200 => first.respond.status,
+        _ => respond.status,
+    };
     let own;
     let page = match &respond.body {
         Some(body) => body,
         None => {
-            own = standard_page(turn, respond);
+            own = standard_page(turn, respond, nested);
             &own
         }
     };
@@ -79,26 +242,19 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
     let phrase = respond.reason.unwrap_or_else(|| reason(status));
     // Both parts are relais' own words, so the line cannot be refused.
     let _ = write_status_line(&mut out, Version::Http11, status, phrase.as_bytes());
-    let mut field = |out: &mut Vec<u8>, name: &str, value: &[u8]| {
-        write_field(out, name.as_bytes(), value);
+    let mut field = |out: &mut Vec<u8>, name: &[u8], value: &[u8]| {
+        write_field(out, name, value);
         // Only for the log, which does without a field that does not fit.
         let _ = sent.fields.push(name, value);
     };
-    field(&mut out, "Date", &httpdate::date_header(turn.exchange.now));
-    field(&mut out, "Server", turn.spec().server_tokens.as_bytes());
-    let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
-    let fields = respond.fields.iter();
-    for (name, value) in fields.filter(|(name, _)| *name != "Upgrade") {
+    field(&mut out, b"Date", &httpdate::date_header(turn.exchange.now));
+    field(&mut out, b"Server", turn.spec().server_tokens.as_bytes());
+    for (name, value) in always
+        .iter()
+        .chain(fields)
+        .filter(|(name, _)| !is_managed(name))
+    {
         field(&mut out, name, value);
-    }
-    if status == 405 && !respond.fields.iter().any(|(name, _)| *name == "Allow") {
-        // Required by RFC 9110 §15.5.6; TRACE is what httpd itself answers.
-        let allowed: &[u8] = if turn.spec().trace_enabled {
-            b"TRACE"
-        } else {
-            b""
-        };
-        field(&mut out, "Allow", allowed);
     }
     // RFC 9110 §6.4.1: these statuses have no content, and a page behind them
     // would be read as the next response.
@@ -107,14 +263,16 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
     let is_head = turn.exchange.head.method() == b"HEAD";
     if !is_head && !bodiless {
         let length = page.len().to_string();
-        field(&mut out, "Content-Length", length.as_bytes());
+        field(&mut out, b"Content-Length", length.as_bytes());
     }
+    let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
     match upgrade {
         Some((_, protocol)) => turn.write_upgrade(protocol, keep, &mut out),
         None => turn.write_connection(keep, &mut out),
     }
-    if respond.body.is_none() && !bodiless && !page.is_empty() {
-        field(&mut out, "Content-Type", b"text/html; charset=iso-8859-1");
+    let typed = always.contains("Content-Type") || fields.contains("Content-Type");
+    if !typed && respond.is_generated() && !bodiless && !page.is_empty() {
+        field(&mut out, b"Content-Type", b"text/html; charset=iso-8859-1");
     }
     out.extend_from_slice(b"\r\n");
     if !is_head && !bodiless {
@@ -126,7 +284,7 @@ fn compose(turn: &Turn<'_>, respond: &Respond, keep: bool, sent: &mut Sent) -> V
 }
 
 /// The page of a status in httpd's words.
-fn standard_page(turn: &Turn<'_>, respond: &Respond) -> Vec<u8> {
+fn standard_page(turn: &Turn<'_>, respond: &Respond, nested: Option<u16>) -> Vec<u8> {
     let location = respond
         .fields
         .iter()
@@ -136,9 +294,10 @@ fn standard_page(turn: &Turn<'_>, respond: &Respond) -> Vec<u8> {
         title: respond.reason,
         method: turn.exchange.head.method(),
         location: location.unwrap_or_default(),
-        expectation: turn.exchange.head.fields.get("Expect").unwrap_or_default(),
+        expectation: turn.exchange.fields().get("Expect").unwrap_or_default(),
         proxy_reason: respond.detail.as_deref().map(str::as_bytes),
         admin: Some(&turn.spec().server_admin),
+        nested,
         ..PageExtra::default()
     };
     error_page(respond.status, &extra)

@@ -7,7 +7,7 @@ use relais_http1::{
     BodyDecoder, BodyEncoder, Fields, Parse, ResponseBody, ResponseError, ResponseHead,
     ResponseLimits, Step, Version, strip_hop_by_hop, write_field, write_status_line,
 };
-use relais_policy::{Forward, Respond};
+use relais_policy::{Forward, Outgoing, Respond, Unfit};
 use relais_telemetry::httpdate;
 use relais_upstream::ReadHalf;
 use tokio::net::tcp::WriteHalf;
@@ -50,6 +50,8 @@ pub(crate) enum Trouble {
     TimedOut,
     /// What came is no HTTP/1 response that may be passed on.
     Malformed(ResponseError),
+    /// The configuration made a field of it that may not be sent.
+    Edited,
     /// Too many interim responses.
     Interim,
     /// The body broke off; the client has a part of it.
@@ -66,6 +68,7 @@ impl Trouble {
             Self::Client => None,
             // httpd says 502 here; 504 tells the operator which it was.
             Self::TimedOut => Some(Respond::status(504)),
+            Self::Edited => Some(Respond::status(500)),
             Self::NoPing => Some(Respond::status(503)),
             Self::Silent(_) | Self::Unsent(_) => {
                 Some(proxy_error(502, "Error reading from remote server"))
@@ -88,6 +91,9 @@ impl fmt::Display for Trouble {
             }
             Self::TimedOut => f.write_str("AH01102: the origin did not answer in time"),
             Self::Malformed(error) => write!(f, "AH01106: malformed response: {error}"),
+            Self::Edited => f.write_str(
+                "AH02430: a response header from the configuration contains invalid characters",
+            ),
             Self::Interim => f.write_str("the origin sends interim responses without end"),
             Self::CutBody(why) => write!(f, "AH01110: error reading response: {why}"),
             Self::Client => f.write_str("the client closed the connection"),
@@ -250,7 +256,7 @@ impl Download<'_, '_> {
     /// Writes the final head: `Date` and `Server` first, the origin's if it
     /// sent them, then its fields in order, then what frames the message.
     fn compose(
-        &self,
+        &mut self,
         head: &mut ResponseHead,
         body: ResponseBody,
         keep: bool,
@@ -262,9 +268,22 @@ impl Download<'_, '_> {
         let transfer_coded = head.fields.contains("Transfer-Encoding");
         strip_hop_by_hop(&mut head.fields);
         head.fields.remove("Proxy-Authenticate");
+        let mut always = Fields::new();
+        let mut outgoing = Outgoing {
+            status: head.status(),
+            own_error: false,
+            elapsed: self.turn.begun.elapsed(),
+            always: &mut always,
+            fields: &mut head.fields,
+            notes: &mut self.sent.notes,
+        };
+        let exchange = &self.turn.exchange;
+        exchange
+            .finish_head(&mut outgoing)
+            .map_err(|Unfit| Trouble::Edited)?;
         status_line(head, out)?;
         let now;
-        let date = match head.fields.get("Date") {
+        let date = match always.get("Date").or_else(|| head.fields.get("Date")) {
             Some(date) => date,
             None => {
                 now = httpdate::date_header(self.turn.exchange.now);
@@ -272,12 +291,23 @@ impl Download<'_, '_> {
             }
         };
         write_field(out, b"Date", date);
-        let server = head
-            .fields
+        let server = always
             .get("Server")
+            .or_else(|| head.fields.get("Server"))
             .unwrap_or_else(|| self.turn.spec().server_tokens.as_bytes());
         write_field(out, b"Server", server);
+        for (name, value) in always.iter().filter(|(name, _)| !is_managed(name)) {
+            write_field(out, name, value);
+        }
+        // A type set for every answer goes over the origin's.
+        if always.contains("Content-Type") {
+            head.fields.remove("Content-Type");
+        }
         self.write_fields(head, body, transfer_coded, out);
+        for (name, value) in &always {
+            // Only for the log, which does without a field that does not fit.
+            let _ = head.fields.push(name, value);
+        }
         match upgrade {
             // RFC 9110 §15.5.22: a 426 has to name the protocol.
             Some(protocol) => self.turn.write_upgrade(&protocol, keep, out),
@@ -310,6 +340,10 @@ impl Download<'_, '_> {
             } else if !is(b"Date") && !is(b"Server") && !is(b"Transfer-Encoding") {
                 write_field(out, name, value);
             }
+        }
+        // The length stays, whatever the configuration does to its field.
+        if let (ResponseBody::Length(length), false) = (body, length_seen) {
+            write_field(out, b"Content-Length", length.to_string().as_bytes());
         }
     }
 
@@ -426,6 +460,14 @@ impl Download<'_, '_> {
             .await
             .map_err(|_| Trouble::Client)
     }
+}
+
+/// Fields that relais writes by itself, whatever the lists say.
+pub(crate) fn is_managed(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"Date", b"Server", b"Content-Length", b"Transfer-Encoding"];
+    NAMES
+        .iter()
+        .any(|managed| name.eq_ignore_ascii_case(managed))
 }
 
 /// Fields in the order in which httpd sends an origin's: as they came, but

@@ -38,6 +38,7 @@ impl Reuse for Sent {
     fn empty(&mut self) {
         self.fields.clear();
         self.fields.shrink_to(TEXT_KEPT);
+        self.notes.clear();
         (self.status, self.body, self.bytes) = (0, 0, 0);
     }
 }

@@ -18,6 +18,8 @@ struct Line<'a> {
     sent: &'a Sent,
     state: ConnectionState,
     duration: Duration,
+    /// The request as it was before the internal redirect to an error's page.
+    original: Option<Box<Self>>,
 }
 
 /// Writes a request's access log lines.
@@ -36,6 +38,22 @@ pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
         sent,
         state,
         duration: turn.begun.elapsed(),
+        original: None,
+    };
+    let refused = Sent {
+        status: turn.first.map_or(0, |first| first.respond.status),
+        ..Sent::default()
+    };
+    let line = Line {
+        original: turn.first.map(|first| {
+            Box::new(Line {
+                turn: first.turn,
+                sent: &refused,
+                original: None,
+                ..line
+            })
+        }),
+        ..line
     };
     let mut text = Vec::with_capacity(256);
     for log in wanted(turn, logs) {
@@ -53,6 +71,7 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
         sent,
         state,
         duration: Duration::ZERO,
+        original: None,
     };
     let lines = wanted(turn, &turn.logs().access)
         .map(|log| (Arc::clone(&log.log), log.format.prepare(&line)))
@@ -135,6 +154,11 @@ impl Label for TunnelRecord {
 }
 
 impl Record for Line<'_> {
+    fn original(&self) -> Option<&dyn Record> {
+        let original = self.original.as_deref();
+        original.map(|line| line as &dyn Record)
+    }
+
     fn client_addr(&self) -> IpAddr {
         self.turn.connection().peer.ip()
     }
@@ -238,11 +262,15 @@ impl Record for Line<'_> {
     }
 
     fn request_header(&self, name: &[u8], each: &mut dyn FnMut(&[u8])) {
-        each_value(&self.turn.exchange.head.fields, name, each);
+        each_value(self.turn.exchange.fields(), name, each);
     }
 
     fn response_header(&self, name: &[u8], each: &mut dyn FnMut(&[u8])) {
         each_value(&self.sent.fields, name, each);
+    }
+
+    fn note(&self, name: &[u8]) -> Option<&[u8]> {
+        self.sent.notes.get(name)
     }
 
     fn env(&self, name: &[u8]) -> Option<&[u8]> {

@@ -9,7 +9,8 @@ use relais_http1::{
     write_field,
 };
 use relais_policy::{
-    Connection, Decision, Exchange, HostSpec, LogLine, Lookup, Respond, SectionSets, Step,
+    Connection, Decision, Environment, Exchange, HostSpec, Load, LogLine, Lookup, Respond,
+    SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
 use relais_upstream::Use;
@@ -43,6 +44,8 @@ pub(crate) struct Sent {
     pub(crate) status: u16,
     /// The final head's fields.
     pub(crate) fields: Fields,
+    /// Notes that `Header note` has left.
+    pub(crate) notes: Environment,
     /// Bytes of content.
     pub(crate) body: u64,
     /// All bytes, heads and framing included.
@@ -63,6 +66,10 @@ pub(crate) struct Turn<'a> {
     pub(crate) member: Option<Use>,
     /// What the origin made of it.
     pub(crate) verdict: Cell<Verdict>,
+    /// Merged sections that are remembered.
+    pub(crate) sets: &'a SectionSets,
+    /// For the request of an `ErrorDocument`, the one whose error it is for.
+    pub(crate) first: Option<First<'a>>,
 }
 
 /// What a balancer wants to know of a member's answer.
@@ -75,6 +82,15 @@ pub(crate) enum Verdict {
     Status(u16),
     /// Nothing in time.
     TimedOut,
+}
+
+/// A request that ended in an error, while the page for it is fetched.
+#[derive(Clone, Copy)]
+pub(crate) struct First<'a> {
+    /// The request.
+    pub(crate) turn: &'a Turn<'a>,
+    /// Its answer.
+    pub(crate) respond: &'a Respond,
 }
 
 /// Serves the request whose first bytes have arrived.
@@ -114,6 +130,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         .site
         .host_for(client.facts.local, host_name(&head).as_deref());
     let mut exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    exchange.identity = worker.identity(now);
+    exchange.load = load;
     let decision = match meta.expect {
         Expect::Other => Decision::Respond(Respond::logged(
             417,
@@ -131,12 +149,14 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         url: Vec::new(),
         member: None,
         verdict: Cell::default(),
+        sets: &sets,
+        first: None,
     };
     carry_out(turn, client, decision).await
 }
 
 /// Runs the phases; what would block is done on another thread.
-async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decision {
+pub(crate) async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decision {
     loop {
         let Lookup { key, work } = match exchange.decide(sets) {
             Step::Decided(decision) => return decision,
@@ -180,6 +200,8 @@ async fn refuse(
         url: Vec::new(),
         member: None,
         verdict: Cell::default(),
+        sets: &SectionSets::default(),
+        first: None,
     };
     answer::own(&mut turn, client, &respond, Body::Unread).await
 }
@@ -191,7 +213,7 @@ fn host_name(head: &RequestHead) -> Option<Vec<u8>> {
     Some(host.to_ascii_lowercase())
 }
 
-async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) -> Next {
+pub(crate) async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) -> Next {
     turn.write_log_lines();
     match decision {
         Decision::Respond(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
@@ -208,6 +230,18 @@ async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) 
             Ok(asked) => forward::run(&mut turn, client, &forward, Some(asked)).await,
             Err(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
         },
+    }
+}
+
+/// The machine's load, from the kernel; nothing where it does not say.
+fn load() -> Load {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut numbers = text.split(' ').map_while(|word| word.parse().ok());
+    let averages = std::array::from_fn(|_| numbers.next().unwrap_or_default());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Load {
+        averages,
+        processors: u32::try_from(processors).unwrap_or(1),
     }
 }
 

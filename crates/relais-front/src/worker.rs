@@ -2,13 +2,14 @@
 //! and origin connections, so that a request crosses no thread.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use relais_http1::{RequestHead, ResponseHead};
 use relais_policy::{ListenerSpec, SectionSets};
@@ -129,6 +130,9 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     pub(crate) changed: Notify,
     connections: Arc<AtomicUsize>,
+    /// A random number of this thread, and the requests it has counted.
+    root: u64,
+    count: Cell<u64>,
 }
 
 impl Worker {
@@ -151,7 +155,25 @@ impl Worker {
             draining: Cell::new(false),
             changed: Notify::new(),
             connections,
+            root: RandomState::new().hash_one(std::process::id()),
+            count: Cell::new(0),
         }
+    }
+
+    /// Twenty bytes that no other request has: the second, a random number of
+    /// the thread, and a count.
+    pub(crate) fn identity(&self, now: SystemTime) -> [u8; 20] {
+        let count = self.count.get().wrapping_add(1);
+        self.count.set(count);
+        let second = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let second = second.as_secs().to_be_bytes();
+        let mut identity = [0; 20];
+        identity[..4].copy_from_slice(&second[4..]);
+        identity[4..12].copy_from_slice(&self.root.to_be_bytes());
+        identity[12..].copy_from_slice(&count.to_be_bytes());
+        identity
     }
 
     /// The configuration in force and its remembered section sets.

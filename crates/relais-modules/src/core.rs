@@ -5,8 +5,8 @@ use std::time::Duration;
 use relais_conf::{Diagnostic, Text};
 use relais_policy::uri::{EncodedSlashes, PathRules};
 use relais_policy::{
-    Context, Decision, Directive, Exchange, Flow, HostName, HostSpec, Module, Problem, Respond,
-    Set, SetResult, Slot,
+    Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec, Module,
+    Problem, Respond, Set, SetResult, Slot,
 };
 use relais_telemetry::{Levels, Target};
 
@@ -37,10 +37,12 @@ pub struct Host {
 }
 
 /// Per-section settings.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Section {
     canonical_name: Option<bool>,
     body_max: Option<u64>,
+    /// `ErrorDocument`; `None` is `default`.
+    error_documents: Vec<(u16, Option<ErrorDocument>)>,
 }
 
 impl Section {
@@ -379,6 +381,28 @@ impl Module for Core {
             }),
         },
         Directive {
+            name: "ErrorDocument",
+            syntax: "ErrorDocument error-code document",
+            context: Context::ANY,
+            default: None,
+            doc: "What is sent in place of the page of a status: a text, what answers at a path of this server, a redirect to another, or `default`.",
+            accepts: &[
+                "ErrorDocument 404 \"nothing here\"",
+                "ErrorDocument 404 nothing here",
+                "ErrorDocument 503 /down.html",
+                "ErrorDocument 403 https://www.example/no",
+                "ErrorDocument 500 default",
+            ],
+            refuses: &[
+                "ErrorDocument",
+                "ErrorDocument 404",
+                "ErrorDocument 99 x",
+                "ErrorDocument x /y",
+                "ErrorDocument 401 http://www.example/no",
+            ],
+            set: Set::Raw(error_document_set),
+        },
+        Directive {
             name: "AllowEncodedSlashes",
             syntax: "AllowEncodedSlashes On|Off|NoDecode",
             context: Context::HOST,
@@ -519,6 +543,7 @@ impl Module for Core {
         Section {
             canonical_name: inner.canonical_name.or(outer.canonical_name),
             body_max: inner.body_max.or(outer.body_max),
+            error_documents: [inner.error_documents.as_slice(), &outer.error_documents].concat(),
         }
     }
 
@@ -579,6 +604,52 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
         })),
         _ => Flow::Declined,
     }
+}
+
+/// `ErrorDocument status document` (`set_error_document`): a text begins with
+/// a quote or holds a space.
+fn error_document_set(slot: &mut Slot<'_, Core>, args: &Text) -> SetResult {
+    let (code, document) = args
+        .split_word()
+        .ok_or_else(|| Problem::new("ErrorDocument takes a status and a document"))?;
+    let status = values::number(&code, "ErrorDocument", 400..=599)? as u16;
+    let rest = document.trim();
+    let words = rest.words();
+    let word = match words.as_slice() {
+        [] => return Err(Problem::new("ErrorDocument takes a status and a document")),
+        [word] => word.clone(),
+        _ => rest,
+    };
+    let bytes = word.bytes();
+    let alone = words.len() == 1;
+    let is_url = alone && bytes.windows(3).any(|three| three == b"://");
+    let document = if alone && word.eq_ignore_case("default") {
+        None
+    } else if is_url && status == 401 {
+        let message = "a redirect in place of a 401 would leave the client without a way to log in";
+        return Err(Problem::at(word.span(), message));
+    } else if is_url {
+        Some(ErrorDocument::Elsewhere(bytes.to_vec()))
+    } else if alone && bytes.first() == Some(&b'/') {
+        Some(ErrorDocument::Local(bytes.to_vec()))
+    } else if bytes.windows(2).any(|two| two == b"%{") {
+        let message = "expressions in ErrorDocument are not implemented yet";
+        return Err(Problem::not_yet(word.span(), message));
+    } else {
+        let text = bytes.strip_prefix(b"\"").unwrap_or(bytes);
+        Some(ErrorDocument::Text(text.to_vec()))
+    };
+    let documents = &mut slot.section.error_documents;
+    documents.retain(|(have, _)| *have != status);
+    documents.push((status, document));
+    Ok(())
+}
+
+/// What `ErrorDocument` says of a status; the innermost place is asked first.
+pub(crate) fn error_document(exchange: &Exchange<'_>, status: u16) -> Option<ErrorDocument> {
+    let section: &Section = exchange.section_settings();
+    let mut documents = section.error_documents.iter();
+    documents.find(|(have, _)| *have == status)?.1.clone()
 }
 
 fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {

@@ -9,13 +9,18 @@
 mod configure;
 pub mod core;
 mod known;
+pub mod mod_alias;
+pub mod mod_env;
+pub mod mod_headers;
 pub mod mod_log_config;
 pub mod mod_proxy;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
 pub mod mod_reqtimeout;
 pub mod mod_rewrite;
+pub mod mod_setenvif;
 pub mod mod_so;
+pub mod mod_unique_id;
 pub mod mod_unixd;
 pub mod mpm_common;
 mod own_url;
@@ -58,6 +63,10 @@ pub const CODES: &[(&str, &str)] = &[
         "text behind the flags of a rewrite directive is ignored",
     ),
     ("RC0312", "NC has no effect on a condition"),
+    (
+        "RC0313",
+        "PassEnv names a variable that the process does not have",
+    ),
 ];
 
 /// All modules. The core comes first, since others build on what it writes
@@ -69,7 +78,12 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mpm_common::MpmCommon>::new(),
     &Registered::<mod_log_config::LogConfig>::new(),
     &Registered::<mod_reqtimeout::Reqtimeout>::new(),
+    &Registered::<mod_unique_id::UniqueId>::new(),
+    &Registered::<mod_setenvif::SetEnvIf>::new(),
+    &Registered::<mod_env::Env>::new(),
+    &Registered::<mod_headers::Headers>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
+    &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
     &Registered::<mod_proxy_http::ProxyHttp>::new(),
     &Registered::<mod_proxy_wstunnel::Wstunnel>::new(),
@@ -77,15 +91,34 @@ pub static MODULES: &[&dyn AnyModule] = &[
 
 /// The order of calls per phase.
 pub static PHASES: Phases = Phases {
-    post_read: &[],
+    // httpd: mod_headers' early edits come before mod_setenvif, which may look
+    // at what they have set.
+    post_read: &[
+        mod_headers::post_read,
+        mod_unique_id::post_read,
+        mod_setenvif::post_read,
+    ],
     // httpd: mod_rewrite hooks translate_name at APR_HOOK_FIRST and mod_proxy
     // right behind it, so that RewriteRule [P] beats ProxyPass.
-    translate: &[mod_rewrite::translate, mod_proxy::translate],
-    header_parser: &[],
+    // mod_alias follows.
+    translate: &[
+        mod_rewrite::translate,
+        mod_proxy::translate,
+        mod_alias::translate,
+    ],
+    header_parser: &[mod_setenvif::header_parser],
     access: &[],
-    // httpd: mod_proxy's fixup runs after per-directory rewriting.
-    fixup: &[mod_proxy::canonicalise],
+    // httpd: mod_proxy's fixup runs after per-directory rewriting, then
+    // mod_alias' redirects, mod_env's variables, and RequestHeader last.
+    fixup: &[
+        mod_proxy::canonicalise,
+        mod_alias::fixup,
+        mod_env::fixup,
+        mod_headers::fixup,
+    ],
     // httpd: the core's checks of the method, then the handler `proxy-server`.
     respond: &[core::respond, mod_proxy_http::respond],
     response: &[mod_proxy::respond_head],
+    outgoing: &[mod_headers::outgoing],
+    error_document: core::error_document,
 };

@@ -293,7 +293,11 @@ impl Head<'_> {
             if name.eq_ignore_ascii_case(b"Host") || name.eq_ignore_ascii_case(b"Content-Length") {
                 continue;
             }
-            fields.append(name, value)?;
+            if self.exchange.has_edited_fields() {
+                fields.push(name, value)?;
+            } else {
+                fields.append(name, value)?;
+            }
         }
         let has_body = self.exchange.meta.body != BodyLength::None;
         if self.ping && has_body && !fields.contains("Expect") {

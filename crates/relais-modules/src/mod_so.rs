@@ -77,10 +77,6 @@ const NOTHING_TO_DO: &[&str] = &[
 const LATER: &[&str] = &[
     "proxy_hcheck",
     "proxy_http2",
-    "headers",
-    "setenvif",
-    "env",
-    "alias",
     "ssl",
     "http2",
     "remoteip",
@@ -98,7 +94,6 @@ const LATER: &[&str] = &[
     "expires",
     "dir",
     "mime",
-    "unique_id",
     "brotli",
     "cache",
     "cache_disk",

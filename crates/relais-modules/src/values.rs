@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use relais_conf::Text;
+use relais_expr::{Groups, Regex, RegexError, RegexFlags};
 use relais_policy::Problem;
 
 /// A decimal number within a range.
@@ -112,6 +113,40 @@ pub(crate) fn choice(word: &Text, name: &str, choices: &[&str]) -> Result<usize,
 /// `On` or `Off` as the value of a parameter.
 pub(crate) fn on_off(word: &Text, name: &str) -> Result<bool, Problem> {
     choice(word, name, &["On", "Off"]).map(|index| index == 0)
+}
+
+/// A regular expression, with the caret on what PCRE does not take.
+pub(crate) fn regex(pattern: &Text, flags: RegexFlags) -> Result<Regex, Problem> {
+    Regex::new(pattern.bytes(), flags).map_err(|error| match error {
+        RegexError::Syntax { offset, message } => {
+            let at = offset.min(pattern.len().saturating_sub(1));
+            Problem::at(
+                pattern.span_of(at..at + 1),
+                format!("cannot compile regular expression: {message}"),
+            )
+        }
+        other => Problem::at(pattern.span(), other.to_string()),
+    })
+}
+
+/// Puts a match's groups in for `$0` to `$9`; a backslash takes a `$` or
+/// anything else as it is (`ap_pregsub`).
+pub(crate) fn substitute(text: &[u8], groups: &Groups<'_>, out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, tail) {
+            (b'$', [digit @ b'0'..=b'9', more @ ..]) => {
+                out.extend_from_slice(groups.get(usize::from(digit - b'0')));
+                rest = more;
+            }
+            (b'\\', [next, more @ ..]) => {
+                out.push(*next);
+                rest = more;
+            }
+            _ => out.push(byte),
+        }
+    }
 }
 
 #[cfg(test)]

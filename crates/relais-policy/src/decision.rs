@@ -61,6 +61,19 @@ impl Respond {
         }
     }
 
+    /// Whether this is an error, for which there may be an `ErrorDocument`.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.status >= 400
+    }
+
+    /// Whether this is an error or a redirect, which httpd generates apart
+    /// from other answers.
+    #[must_use]
+    pub fn is_generated(&self) -> bool {
+        self.status >= 300
+    }
+
     /// The same with a line for the error log.
     #[must_use]
     pub fn logged(status: u16, log: impl Into<String>) -> Self {

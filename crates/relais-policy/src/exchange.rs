@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use relais_expr::State;
 use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead};
@@ -42,6 +42,11 @@ impl Environment {
             .iter()
             .find(|(have, _)| have == name)
             .map(|(_, value)| value.as_slice())
+    }
+
+    /// Forgets all variables.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Sets or, with `None`, removes a variable.
@@ -193,6 +198,10 @@ pub struct Exchange<'a> {
     pub log: Vec<LogLine>,
     /// What has been found out for whoever asks why.
     pub(crate) remarks: Option<Vec<Remark>>,
+    /// Twenty bytes that no other request has, for `UNIQUE_ID`.
+    pub identity: [u8; 20],
+    /// How busy the machine is, asked for when a header wants to say so.
+    pub load: fn() -> Load,
     /// The request's fields after a module has changed them.
     fields: Option<Box<Fields>>,
     varies: Vec<Vec<u8>>,
@@ -202,6 +211,54 @@ pub struct Exchange<'a> {
     next: usize,
     restarts: u32,
 }
+
+/// What `ErrorDocument` puts in the place of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ErrorDocument {
+    /// This text.
+    Text(Vec<u8>),
+    /// What answers at this path of ours, query included.
+    Local(Vec<u8>),
+    /// A redirect to this URL.
+    Elsewhere(Vec<u8>),
+}
+
+/// How busy the machine is (mod_headers' `%l`, `%i` and `%b`).
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Load {
+    /// Load averages over 1, 5 and 15 minutes.
+    pub averages: [f64; 3],
+    /// Processors.
+    pub processors: u32,
+}
+
+/// A response's head on its way to the client, whoever made it.
+///
+/// The two lists are httpd's `err_headers_out`, which is sent first and with
+/// every answer, and `headers_out`.
+#[derive(Debug)]
+pub struct Outgoing<'r> {
+    /// The status.
+    pub status: u16,
+    /// Whether this is an error page or a redirect of relais' own, which has
+    /// the fields of `always` only.
+    pub own_error: bool,
+    /// Time since the request's arrival.
+    pub elapsed: Duration,
+    /// What is sent with every answer.
+    pub always: &'r mut Fields,
+    /// The other fields; what frames the message is not among them.
+    pub fields: &'r mut Fields,
+    /// Notes for the access log.
+    pub notes: &'r mut Environment,
+}
+
+/// An edit that made a field which may not be sent; the answer is a 500.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unfit;
+
+/// A function that may edit the head of any response.
+pub type OutgoingPhase = fn(&Exchange<'_>, &mut Outgoing<'_>) -> Result<(), Unfit>;
 
 /// What a phase function tells the driver.
 #[derive(Debug)]
@@ -241,6 +298,11 @@ pub struct Phases {
     pub respond: &'static [Phase],
     /// What is done to the head of an origin's final response.
     pub response: &'static [ResponsePhase],
+    /// httpd's output filters on heads: of origins' and of relais' own
+    /// answers, but not of a 101, which httpd sends as it came.
+    pub outgoing: &'static [OutgoingPhase],
+    /// `ErrorDocument`: what is sent in place of the page of a status.
+    pub error_document: fn(&Exchange<'_>, u16) -> Option<ErrorDocument>,
 }
 
 impl<'a> Exchange<'a> {
@@ -273,6 +335,8 @@ impl<'a> Exchange<'a> {
             notes: Environment::default(),
             log: Vec::new(),
             remarks: None,
+            identity: [0; 20],
+            load: Load::default,
             fields: None,
             varies: Vec::new(),
             answers: Vec::new(),
@@ -288,10 +352,23 @@ impl<'a> Exchange<'a> {
         self.fields.as_deref().unwrap_or(&self.head.fields)
     }
 
-    /// The same, to be changed.
+    /// The same, to be changed. As httpd has read them, each name that came
+    /// stands once, its lines joined; what modules add may be several lines.
     pub fn fields_mut(&mut self) -> &mut Fields {
-        self.fields
-            .get_or_insert_with(|| Box::new(self.head.fields.clone()))
+        self.fields.get_or_insert_with(|| {
+            let mut joined = Fields::new();
+            for (name, value) in &self.head.fields {
+                // What was parsed can be put into another list.
+                let _ = joined.append(name, value);
+            }
+            Box::new(joined)
+        })
+    }
+
+    /// Whether a module has changed the request's fields.
+    #[must_use]
+    pub fn has_edited_fields(&self) -> bool {
+        self.fields.is_some()
     }
 
     /// The answer to a [`Lookup`] of this key, if it has been asked for and is
@@ -306,6 +383,39 @@ impl<'a> Exchange<'a> {
     /// Keeps the answer to a [`Lookup`].
     pub fn answered(&mut self, key: Vec<u8>, answer: Answer) {
         self.answers.push((key, answer));
+    }
+
+    /// Edits the head of a response as the configuration says.
+    ///
+    /// # Errors
+    /// When an edit made a field that may not be sent.
+    pub fn finish_head(&self, outgoing: &mut Outgoing<'_>) -> Result<(), Unfit> {
+        let mut phases = self.site.phases.outgoing.iter();
+        phases.try_for_each(|phase| phase(self, outgoing))
+    }
+
+    /// Makes this the request for the page of another's error, an internal
+    /// redirect to a path of ours (httpd's `ap_die`): what the first one had
+    /// in its environment is there under names that begin with `REDIRECT_`.
+    pub fn redirected_from(&mut self, first: &Self, status: u16) {
+        self.environment.clone_from(&first.environment);
+        self.environment.redirected();
+        if let Some(id) = first.environment.get(b"UNIQUE_ID") {
+            self.environment.set(b"UNIQUE_ID", Some(id));
+        }
+        let status = status.to_string();
+        self.environment
+            .set(b"REDIRECT_STATUS", Some(status.as_bytes()));
+        self.environment.set(b"REDIRECT_URL", Some(&first.path));
+        if let Some(query) = &first.query {
+            self.environment.set(b"REDIRECT_QUERY_STRING", Some(query));
+        }
+        self.client = first.client;
+        self.identity = first.identity;
+        self.load = first.load;
+        self.restarts = first.restarts + 1;
+        // Its fields are those of the first, edited once.
+        self.enter(Stage::Target);
     }
 
     /// How often the request has started anew.

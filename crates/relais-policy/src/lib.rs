@@ -28,8 +28,8 @@ pub use balancer::{
 pub use decision::{Decision, Forward, Respond};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
-    Answer, Connection, Environment, Exchange, Flow, LogLine, Lookup, Phase, Phases, ProxyUrl,
-    ResponsePhase, Restart, Step,
+    Answer, Connection, Environment, ErrorDocument, Exchange, Flow, Load, LogLine, Lookup,
+    Outgoing, OutgoingPhase, Phase, Phases, ProxyUrl, ResponsePhase, Restart, Step, Unfit,
 };
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use relais_conf::{Diagnostic, Text};
-use relais_expr::{Groups, Regex, RegexError, RegexFlags};
+use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
     Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
 };
@@ -12,6 +12,7 @@ use super::balancer;
 use super::params::{Of, Params};
 use super::worker::{self, Worker};
 use super::{Host, Proxy, Section, last_span, url};
+use crate::values;
 
 /// One rule.
 #[derive(Clone, Debug)]
@@ -36,9 +37,10 @@ enum Paths {
 pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
     let (paths, rest) = match (slot.place.section, words) {
         (Some(_), _) => (of_section(slot, words)?, words),
-        (None, [tilde, pattern, rest @ ..]) if tilde.bytes() == b"~" => {
-            (Paths::Match(regex(pattern)?), rest)
-        }
+        (None, [tilde, pattern, rest @ ..]) if tilde.bytes() == b"~" => (
+            Paths::Match(values::regex(pattern, RegexFlags::default())?),
+            rest,
+        ),
         (None, [path, rest @ ..]) => (Paths::Below(path.clone()), rest),
         (None, []) => return Err(Problem::new("ProxyPass needs a path and a target")),
     };
@@ -49,7 +51,10 @@ pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
 pub(crate) fn set_match(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
     let (paths, rest) = match (slot.place.section, words) {
         (Some(_), _) => (of_section(slot, words)?, words),
-        (None, [pattern, rest @ ..]) => (Paths::Match(regex(pattern)?), rest),
+        (None, [pattern, rest @ ..]) => (
+            Paths::Match(values::regex(pattern, RegexFlags::default())?),
+            rest,
+        ),
         (None, []) => return Err(Problem::new("ProxyPassMatch needs a pattern and a target")),
     };
     add(slot, paths, words, rest)
@@ -80,19 +85,6 @@ fn of_section(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Paths, Problem> 
             "ProxyPass under a <Location> with wildcards is not implemented yet",
         )),
     }
-}
-
-fn regex(pattern: &Text) -> Result<Regex, Problem> {
-    Regex::new(pattern.bytes(), RegexFlags::default()).map_err(|error| match error {
-        RegexError::Syntax { offset, message } => {
-            let at = offset.min(pattern.len().saturating_sub(1));
-            Problem::at(
-                pattern.span_of(at..at + 1),
-                format!("cannot compile regular expression: {message}"),
-            )
-        }
-        other => Problem::at(pattern.span(), other.to_string()),
-    })
 }
 
 fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) -> SetResult {
