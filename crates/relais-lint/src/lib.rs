@@ -4,12 +4,15 @@
 //! does not in `testdata/`. Rules look at the tree and at nothing else, so that they speak up whether or not the
 //! configuration has errors. The handbook's page `docs/lints.md` is made from the same table.
 
+mod routes;
 mod rules;
 mod view;
 
 use relais_conf::{Diagnostic, Diagnostics, Loaded, Span};
 
 use view::View;
+
+pub use routes::{Route, routes};
 
 /// A kind of mistake.
 pub struct Rule {

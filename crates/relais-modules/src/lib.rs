@@ -24,6 +24,7 @@ pub mod mod_unique_id;
 pub mod mod_unixd;
 pub mod mpm_common;
 mod own_url;
+mod standing;
 #[cfg(test)]
 mod testing;
 mod values;
@@ -32,6 +33,7 @@ pub use configure::{Configuration, configure, configure_offline};
 pub use core::default_host_spec;
 pub use known::{known, names};
 pub use mod_so::ModuleHost;
+pub use standing::{Standing, standing};
 
 use relais_policy::{AnyModule, Phases, Registered};
 

@@ -40,6 +40,8 @@ pub(crate) enum Action {
     Demo(SocketAddr),
     /// `explain METHOD URL`.
     Explain,
+    /// `migrate`: what becomes of a whole configuration.
+    Migrate,
 }
 
 /// How `check` tells what it found.
@@ -191,11 +193,14 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-h" | "-?" | "--help" => parsed.action = Action::Help,
         "--detached" => parsed.detached = true,
         "check" => parsed.action = Action::Report(Form::Human),
-        "--offline" if is_report(parsed) => parsed.offline = true,
+        "--offline" if is_report(parsed) || parsed.action == Action::Migrate => {
+            parsed.offline = true
+        }
         "--deny" if is_report(parsed) => parsed.deny_warnings = deny(&parser.value()?.string()?)?,
         "--format" if is_report(parsed) => parsed.action = form(&parser.value()?.string()?)?,
         "demo" => parsed.action = demo(parser)?,
         "explain" => return explain(parsed, parser),
+        "migrate" => parsed.action = Action::Migrate,
         other => return Err(format!("unexpected argument {other}").into()),
     }
     Ok(())

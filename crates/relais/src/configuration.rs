@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use relais_conf::{DiskFiles, Files, Options, Severity, render_one};
+use relais_conf::{DiskFiles, Files, MemoryFiles, Options, Severity, render_one};
 use relais_modules::Configuration;
 use relais_telemetry::Level;
 
@@ -72,6 +72,20 @@ pub(crate) fn judge(arguments: &Arguments) -> Result<Configuration, Failure> {
         &mut configuration.diagnostics,
     );
     Ok(configuration)
+}
+
+/// Reads a configuration that is in memory, under the absolute name `file`.
+pub(crate) fn read_text(file: &str, text: &str) -> Configuration {
+    let options = Options {
+        main_file: file.into(),
+        server_root: "/".into(),
+        defines: Vec::new(),
+        before: Vec::new(),
+        after: Vec::new(),
+        environment: Box::new(|_| None),
+        version: HTTPD_VERSION,
+    };
+    configure(options, &MemoryFiles::new().with(file, text))
 }
 
 /// Prints diagnostics to standard error, down to the level that `-e` names.

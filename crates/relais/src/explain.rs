@@ -291,8 +291,6 @@ mod tests {
 
     use std::ffi::OsString;
 
-    use relais_conf::{MemoryFiles, Options};
-
     const CONFIG: &str = "\
 RewriteEngine On
 <VirtualHost *:80>
@@ -317,17 +315,7 @@ RewriteEngine On
             .split(' ')
             .map(|word| OsString::from(word.replace('_', " ")));
         let arguments = crate::cli::parse(words).expect("a command line");
-        let files = MemoryFiles::new().with("/srv/main.conf", CONFIG);
-        let options = Options {
-            main_file: "/srv/main.conf".into(),
-            server_root: "/srv".into(),
-            defines: Vec::new(),
-            before: Vec::new(),
-            after: Vec::new(),
-            environment: Box::new(|_| None),
-            version: configuration::HTTPD_VERSION,
-        };
-        let read = configuration::configure(options, &files);
+        let read = configuration::read_text("/srv/main.conf", CONFIG);
         let site = read.site.as_ref().expect("a site");
         let answer = Request::new(&arguments.question).and_then(|request| request.ask(site));
         (answer, read.loaded.sources)

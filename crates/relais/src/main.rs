@@ -10,6 +10,7 @@ mod demo;
 mod envvars;
 mod explain;
 mod logs;
+mod migrate;
 mod privileges;
 mod process;
 mod report;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Action::Directives => report::directives(),
         Action::Check => configuration::check(&arguments),
         Action::Explain => explain::run(&arguments, &arguments.question),
+        Action::Migrate => migrate::run(&arguments),
         Action::Report(form) => check::run(&arguments, *form),
         Action::Signal(signal) => process::signal(&arguments, *signal),
         Action::Background => process::background(&arguments),

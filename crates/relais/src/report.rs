@@ -18,6 +18,8 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
        relais demo [--listen ADDRESS:PORT]
        relais -f FILE [OPTIONS]       serve, in the foreground
        relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
+       relais migrate [--offline] -f FILE
+                                      what becomes of every directive, the routes, the findings, and a verdict
        relais explain METHOD URL [-H 'NAME: VALUE'] [--client IP] [--format human|json] -f FILE
                                       why this request goes where it goes; ws:// adds a handshake
        relais check -f FILE [CHECK]   all that can be said about a configuration

@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relais_conf::{MemoryFiles, Options};
 use relais_front::{Command, Generation, WorkerHandle, listen};
 use relais_modules::Configuration;
 use relais_policy::ListenerSpec;
@@ -17,7 +16,7 @@ use relais_tunnel::{Engine, EngineHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Arguments;
-use crate::configuration::{self, HTTPD_VERSION};
+use crate::configuration;
 use crate::demo::{self, Origin};
 use crate::logs::Logs;
 use crate::process::{self, PidFile};
@@ -67,7 +66,7 @@ pub(crate) fn demo(address: SocketAddr) -> Outcome {
     let address =
         settle(address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let text = demo::configuration(address, origin.address());
-    let read = || Ok(read_text(&text));
+    let read = || Ok(configuration::read_text("/demo.conf", &text));
     let ears = Ears::new()?;
     let (mut server, _) = start(read()?, cores())?;
     announce(&text, address);
@@ -81,20 +80,6 @@ fn settle(address: SocketAddr) -> std::io::Result<SocketAddr> {
     } else {
         Ok(address)
     }
-}
-
-fn read_text(text: &str) -> Configuration {
-    let files = MemoryFiles::new().with("/demo.conf", text);
-    let options = Options {
-        main_file: "/demo.conf".into(),
-        server_root: "/".into(),
-        defines: Vec::new(),
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: HTTPD_VERSION,
-    };
-    configuration::configure(options, &files)
 }
 
 /// Tells the person at the terminal what runs; one that has gone is no reason
