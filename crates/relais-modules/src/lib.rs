@@ -6,10 +6,16 @@
 //! configuration text into a site. The rest of relais reaches a module only
 //! through `relais_policy::Module`.
 
+mod address;
 mod configure;
 pub mod core;
 mod known;
+mod methods;
+pub mod mod_access_compat;
 pub mod mod_alias;
+pub mod mod_allowmethods;
+pub mod mod_authz_core;
+pub mod mod_authz_host;
 pub mod mod_env;
 pub mod mod_headers;
 pub mod mod_log_config;
@@ -69,6 +75,10 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0313",
         "PassEnv names a variable that the process does not have",
     ),
+    (
+        "RC0320",
+        "a group of Require lines holds only negative ones, so that nobody gets in",
+    ),
 ];
 
 /// All modules. The core comes first, since others build on what it writes
@@ -84,6 +94,10 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_setenvif::SetEnvIf>::new(),
     &Registered::<mod_env::Env>::new(),
     &Registered::<mod_headers::Headers>::new(),
+    &Registered::<mod_allowmethods::Allowmethods>::new(),
+    &Registered::<mod_access_compat::AccessCompat>::new(),
+    &Registered::<mod_authz_core::AuthzCore>::new(),
+    &Registered::<mod_authz_host::AuthzHost>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
@@ -109,7 +123,9 @@ pub static PHASES: Phases = Phases {
         mod_alias::translate,
     ],
     header_parser: &[mod_setenvif::header_parser],
-    access: &[],
+    // httpd: mod_allowmethods is REALLY_FIRST, then the checkers as Satisfy
+    // joins them.
+    access: &[mod_allowmethods::access, mod_authz_core::access],
     // httpd: mod_proxy's fixup runs after per-directory rewriting, then
     // mod_alias' redirects, mod_env's variables, and RequestHeader last.
     fixup: &[

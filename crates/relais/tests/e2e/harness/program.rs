@@ -261,7 +261,9 @@ fn preamble() -> String {
     );
     for module in [
         "mpm_event",
+        "access_compat",
         "alias",
+        "allowmethods",
         "authz_core",
         "authz_host",
         "env",
