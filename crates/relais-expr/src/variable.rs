@@ -79,6 +79,11 @@ pub trait Lookup {
     /// Appends the value of `variable` to `out`; appends nothing if it has none.
     fn variable(&self, variable: &Variable, out: &mut Vec<u8>);
 
+    /// Appends what the `RewriteMap` of this name has for `key`; false if there is no such map or no value.
+    fn map(&self, _map: &[u8], _key: &[u8], _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
     /// What a test of `path` says; the crate itself opens no file. Without an answer it is false.
     fn file_test(&self, _test: FileTest, _path: &[u8]) -> bool {
         false

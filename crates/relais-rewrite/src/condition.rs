@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use relais_expr::{Regex, RegexFlags, Template, leading_integer};
+use relais_expr::{Expression, FileTest, Regex, RegexFlags, Template, leading_integer};
 
 use crate::args::{self, Args};
 use crate::error::RuleError;
@@ -45,6 +45,10 @@ pub enum ConditionKind {
     Text(Comparison, Vec<u8>),
     /// `-eqN` and so on: both sides as C's `atoi` reads them.
     Integer(Comparison, i64),
+    /// `-f` and so on: a question about the file or URL that the test string names.
+    File(FileTest),
+    /// The test string is `expr` and the pattern an expression.
+    Expression(Box<Expression>),
 }
 
 /// A comparison operator.
@@ -78,22 +82,20 @@ impl Comparison {
 ///
 /// # Errors
 ///
-/// [`RuleError`] with the bytes to blame, for a wrong line and for what is not supported yet: file tests, sub-request
-/// tests, `expr` and rewrite maps.
+/// [`RuleError`] with the bytes to blame.
 pub fn parse_cond(text: &[u8]) -> Result<Condition, RuleError> {
     let args = args::split(text, "a test string and a pattern")?;
     let bytes = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
     let flags_read = Flags::read(text, &args)?;
-    if bytes(&args.first).eq_ignore_ascii_case(b"expr") {
-        return Err(RuleError::not_yet(
-            args.first,
-            "the test string `expr` is not supported yet",
-        ));
-    }
+    let is_expression = bytes(&args.first).eq_ignore_ascii_case(b"expr");
     let test = Template::parse(bytes(&args.first), args.first.start)
         .map_err(|error| RuleError::map(&error))?;
-    let (inverted, kind) = pattern(text, &args.second, flags_read.nocase.is_some())?;
-    let useless = matches!(kind, ConditionKind::Integer(..));
+    let (inverted, kind) = if is_expression {
+        expression(text, &args.second)?
+    } else {
+        pattern(text, &args.second, flags_read.nocase.is_some())?
+    };
+    let useless = !matches!(kind, ConditionKind::Regex(_) | ConditionKind::Text(..));
     Ok(Condition {
         test,
         test_range: args.first,
@@ -151,16 +153,8 @@ fn pattern(
     let negated = full.first() == Some(&b'!');
     let start = range.start + usize::from(negated);
     let bare = text.get(start..range.end).unwrap_or_default();
-    if let [
-        b'-',
-        b'd' | b'f' | b'F' | b'h' | b'l' | b'L' | b's' | b'U' | b'x',
-    ] = bare
-    {
-        let shown = String::from_utf8_lossy(bare);
-        return Err(RuleError::not_yet(
-            start..range.end,
-            format!("the file test `{shown}` is not supported yet"),
-        ));
+    if let Some(test) = file_test(bare) {
+        return Ok((negated, ConditionKind::File(test)));
     }
     if let Some((inverts, comparison, number)) = integer(bare) {
         return Ok((
@@ -174,6 +168,31 @@ fn pattern(
     let regex = Regex::new(bare, RegexFlags::caseless(caseless))
         .map_err(|error| RuleError::regex(&error, &(start..range.end)))?;
     Ok((negated, ConditionKind::Regex(regex)))
+}
+
+/// An expression; a leading `!` inverts all of it, as in httpd.
+fn expression(text: &[u8], range: &Range<usize>) -> Result<(bool, ConditionKind), RuleError> {
+    let negated = text.get(range.start) == Some(&b'!') && !range.is_empty();
+    let start = range.start + usize::from(negated);
+    let parsed = Expression::parse(text.get(start..range.end).unwrap_or_default())
+        .map_err(|error| RuleError::expression(&error, start))?;
+    Ok((negated, ConditionKind::Expression(Box::new(parsed))))
+}
+
+fn file_test(bare: &[u8]) -> Option<FileTest> {
+    let [b'-', letter] = bare else {
+        return None;
+    };
+    Some(match letter {
+        b'd' => FileTest::Directory,
+        b'f' => FileTest::Regular,
+        b's' => FileTest::NotEmpty,
+        b'h' | b'l' | b'L' => FileTest::Link,
+        b'x' => FileTest::Executable,
+        b'F' => FileTest::FileByRequest,
+        b'U' => FileTest::UrlByRequest,
+        _ => return None,
+    })
 }
 
 /// `-eqN`; without a number it is a regular expression.
@@ -228,6 +247,8 @@ mod tests {
                 format!("{comparison:?} '{}'", text.escape_ascii())
             }
             ConditionKind::Integer(comparison, number) => format!("{comparison:?} {number}"),
+            ConditionKind::File(test) => format!("{test:?}"),
+            ConditionKind::Expression(_) => "expr".to_owned(),
         }
     }
 
@@ -286,7 +307,7 @@ mod tests {
 
     #[test]
     fn errors() {
-        use RuleErrorKind::{Invalid, NotYet};
+        use RuleErrorKind::Invalid;
         for (text, kind, range, message) in [
             (
                 "%{X}",
@@ -314,28 +335,17 @@ mod tests {
                 "cannot compile regular expression: missing terminating ] for character class",
             ),
             (
-                "%{X} !-f",
-                NotYet,
-                6..8,
-                "the file test `-f` is not supported yet",
+                "Expr \"-n %{NOPE}\"",
+                Invalid,
+                11..15,
+                "cannot parse the condition's expression: Variable 'NOPE' does not exist",
             ),
             (
-                "%{X} -U [OR]",
-                NotYet,
-                5..7,
-                "the file test `-U` is not supported yet",
-            ),
-            (
-                "Expr \"true\"",
-                NotYet,
-                0..4,
-                "the test string `expr` is not supported yet",
-            ),
-            (
-                "a${m:x}b c",
-                NotYet,
-                1..7,
-                "rewrite maps are not supported yet, so `m` cannot be looked up",
+                "expr !1 [NC]",
+                Invalid,
+                7..7,
+                "cannot parse the condition's expression: syntax error, unexpected end of the expression, \
+                 expecting a comparison operator",
             ),
         ] {
             let error = parse_cond(text.as_bytes()).unwrap_err();

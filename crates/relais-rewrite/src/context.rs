@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use relais_expr::{Lookup, Variable};
+use relais_expr::{FileTest, Lookup, Variable};
 
 use crate::outcome::Input;
 
@@ -19,6 +19,9 @@ pub trait Context: Lookup {
     /// Whether `scheme://host:port` is the virtual host that serves this request (its name or alias, its port and its
     /// scheme), so that a substitution naming it is only a path.
     fn own_host(&self, scheme: &[u8], host: &[u8], port: u16) -> bool;
+
+    /// `[CO=name:value:domain…]`, expanded: the response sets this cookie.
+    fn set_cookie(&mut self, _cookie: &[u8]) {}
 
     /// `[END]`: no further rewriting for this request, also not after an internal redirect.
     fn end_rewriting(&mut self) {}
@@ -81,5 +84,34 @@ impl Lookup for View<'_> {
             }
             _ => self.context.variable(variable, out),
         }
+    }
+    fn map(&self, map: &[u8], key: &[u8], out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        let found = self.context.map(map, key, out);
+        let value = out.get(start..).unwrap_or_default();
+        let (map, key) = (Show(map), Show(key));
+        if found {
+            trace!(
+                self.context,
+                5,
+                "map lookup OK: map={map} key={key} -> val={}",
+                Show(value)
+            );
+        } else {
+            trace!(self.context, 5, "map lookup FAILED: map={map} key={key}");
+        }
+        found
+    }
+
+    fn file_test(&self, test: FileTest, path: &[u8]) -> bool {
+        self.context.file_test(test, path)
+    }
+
+    fn file_contents(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.context.file_contents(path)
+    }
+
+    fn file_size(&self, path: &[u8]) -> Option<u64> {
+        self.context.file_size(path)
     }
 }

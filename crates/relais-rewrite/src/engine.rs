@@ -1,9 +1,12 @@
 //! Runs a rule set for one request, in server context.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::mem;
 
-use relais_expr::{Captures, Groups, Origin, PieceKind, leading_integer};
+use relais_expr::{
+    Captures, Expression, Groups, Lookup as _, Origin, PieceKind, State, leading_integer,
+};
 
 use crate::condition::{Condition, ConditionKind, text_order};
 use crate::context::{Context, Show, View, trace};
@@ -72,6 +75,10 @@ struct Tests {
     captures: Captures,
     /// Indices of the conditions that held and whose headers the response varies with.
     held: Vec<usize>,
+    /// What expressions leave behind.
+    state: State,
+    /// Headers that expressions have read.
+    read: Vec<Vec<u8>>,
 }
 
 struct Engine<'a> {
@@ -105,7 +112,10 @@ enum Early {
     /// A rule answers with this status.
     Status(u16),
     /// Something is wrong.
-    Error { status: u16, reason: &'static str },
+    Error {
+        status: u16,
+        reason: Cow<'static, str>,
+    },
 }
 
 /// What one rule did.
@@ -261,7 +271,10 @@ impl<'a> Engine<'a> {
             "applying pattern '{source}' to uri '{}'",
             Show(&self.uri)
         );
-        let matched = pattern.regex.captures(&self.uri).map_err(|_| GAVE_UP)?;
+        let matched = pattern
+            .regex
+            .captures(&self.uri)
+            .map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
         if matched.is_some() == pattern.negated {
             return Ok(Applied::NoMatch);
         }
@@ -291,7 +304,11 @@ impl<'a> Engine<'a> {
         tests: &mut Tests,
         expanded: &mut Vec<u8>,
     ) -> Result<Applied, Early> {
-        if !tests.all_hold(&rule.conditions, groups, &self.view(uri))? {
+        let hold = tests.all_hold(&rule.conditions, groups, &self.view(uri));
+        for header in tests.read.drain(..) {
+            self.context.vary(&header);
+        }
+        if !hold? {
             return Ok(Applied::NoMatch);
         }
         let draft = &rule.draft;
@@ -300,6 +317,7 @@ impl<'a> Engine<'a> {
             self.substitute(draft, uri, groups, &tested, expanded)?;
         }
         self.set_env(draft, uri, groups, &tested);
+        self.set_cookies(draft, uri, groups, &tested);
         if draft.keeps_uri() {
             if let Some(status) = draft.response_status() {
                 trace!(
@@ -374,6 +392,20 @@ impl<'a> Engine<'a> {
         }
     }
 
+    fn set_cookies(
+        &mut self,
+        draft: &RuleDraft,
+        uri: &[u8],
+        groups: &Groups<'_>,
+        tested: &Groups<'_>,
+    ) {
+        for template in &draft.settings.cookies {
+            let mut text = Vec::new();
+            template.expand(groups, tested, &self.view(uri), None, &mut text);
+            self.context.set_cookie(&text);
+        }
+    }
+
     /// Splits off the query of a fresh substitution and decides what kind of result it is.
     fn settle(&mut self, draft: &RuleDraft) {
         let fetched = draft.has(FlagKind::Proxy) || draft.has(FlagKind::Redirect);
@@ -444,7 +476,10 @@ impl<'a> Engine<'a> {
                 Show(&self.uri)
             );
             self.status = status;
-        } else if !root_added && !draft.substitution.starts_with_slashes {
+        } else if !root_added
+            && !draft.substitution.starts_with_slashes
+            && !draft.has(FlagKind::KeepSlashes)
+        {
             let slashes = self.uri.iter().take_while(|byte| **byte == b'/').count();
             self.uri.drain(..slashes.saturating_sub(1));
         }
@@ -572,7 +607,9 @@ impl Tests {
         condition.test.expand(rule, &tested, view, None, &mut input);
         let found = match &condition.kind {
             ConditionKind::Regex(regex) => {
-                let captures = regex.captures(&input).map_err(|_| GAVE_UP)?;
+                let captures = regex
+                    .captures(&input)
+                    .map_err(|_| gave_up("RewriteCond", regex.source()))?;
                 if let (Some(captures), false) = (captures, condition.negated) {
                     self.captures = captures;
                     self.source.clone_from(&input);
@@ -584,6 +621,10 @@ impl Tests {
             }
             ConditionKind::Integer(comparison, number) => {
                 comparison.holds(leading_integer(&input).cmp(number))
+            }
+            ConditionKind::File(test) => view.file_test(*test, &input),
+            ConditionKind::Expression(expression) => {
+                self.expression_holds(condition, expression, view)?
             }
         };
         let holds = found != condition.negated;
@@ -597,6 +638,32 @@ impl Tests {
             if holds { "matched" } else { "not-matched" }
         );
         self.input = input;
+        Ok(holds)
+    }
+}
+
+impl Tests {
+    /// Evaluates an expression; its groups become `%N` if it holds and is not negated.
+    fn expression_holds(
+        &mut self,
+        condition: &Condition,
+        expression: &Expression,
+        view: &View<'_>,
+    ) -> Result<bool, Early> {
+        self.state.reset();
+        let holds = expression
+            .eval(view, &mut self.state)
+            .map_err(|_| gave_up("RewriteCond expr", &condition.pattern))?;
+        if holds && !condition.negated {
+            let (captures, source) = self.state.matched();
+            self.captures = captures;
+            self.source.clear();
+            self.source.extend_from_slice(source);
+        }
+        if !condition.no_vary {
+            self.read
+                .extend(self.state.headers_read().map(<[u8]>::to_vec));
+        }
         Ok(holds)
     }
 }
@@ -663,6 +730,18 @@ fn headers(condition: &Condition) -> impl Iterator<Item = (&[u8], &relais_expr::
         })
 }
 
+/// A pattern took too many steps; the line in the log has to say which, so that it can be mended.
+fn gave_up(directive: &str, pattern: &[u8]) -> Early {
+    let reason = format!(
+        "matching was given up at its limit: {directive} with the pattern '{}'",
+        Show(pattern)
+    );
+    Early::Error {
+        status: 500,
+        reason: Cow::Owned(reason),
+    }
+}
+
 /// Whether the client typed the scheme of a target: the substitution starts with `$N`, and that alone is absolute.
 /// Then it could choose the host, or a Unix socket, to connect to.
 fn scheme_is_from_path(draft: &RuleDraft, groups: &Groups<'_>, expanded: &[u8]) -> bool {
@@ -680,27 +759,27 @@ fn scheme_is_from_path(draft: &RuleDraft, groups: &Groups<'_>, expanded: &[u8]) 
 
 const TOO_MANY_ROUNDS: Early = Early::Error {
     status: 500,
-    reason: "a rule with the N flag exceeded its number of rounds",
+    reason: Cow::Borrowed("a rule with the N flag exceeded its number of rounds"),
 };
 const TOO_LONG: Early = Early::Error {
     status: 500,
-    reason: "the rewritten URI is too long",
-};
-const GAVE_UP: Early = Early::Error {
-    status: 500,
-    reason: "matching a pattern was given up at its limit",
+    reason: Cow::Borrowed("the rewritten URI is too long"),
 };
 const NOT_A_PATH: Early = Early::Error {
     status: 400,
-    reason: "the rewritten URI to pass through is not a path",
+    reason: Cow::Borrowed("the rewritten URI to pass through is not a path"),
 };
 const UNSAFE_QUESTION_MARK: Early = Early::Error {
     status: 403,
-    reason: "an encoded question mark of the request would start a query, and the rule has no UnsafeAllow3F",
+    reason: Cow::Borrowed(
+        "an encoded question mark of the request would start a query, and the rule has no UnsafeAllow3F",
+    ),
 };
 const SCHEME_FROM_PATH: Early = Early::Error {
     status: 403,
-    reason: "the request itself would choose the scheme and host of a proxied target",
+    reason: Cow::Borrowed(
+        "the request itself would choose the scheme and host of a proxied target",
+    ),
 };
 
 #[cfg(test)]

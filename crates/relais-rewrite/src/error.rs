@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use relais_expr::{RegexError, TemplateError};
+use relais_expr::{ExprError, RegexError, TemplateError};
 
 /// Whether httpd would refuse the line too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,14 @@ impl RuleError {
     }
 
     pub(crate) fn map(error: &TemplateError) -> Self {
-        let map = String::from_utf8_lossy(&error.map);
-        Self::not_yet(
-            error.range.clone(),
-            format!("rewrite maps are not supported yet, so `{map}` cannot be looked up"),
-        )
+        Self::invalid(error.range.clone(), "rewrite maps are nested too deeply")
+    }
+
+    /// An expression that starts at `start` of the argument text.
+    pub(crate) fn expression(error: &ExprError, start: usize) -> Self {
+        let range = start + error.range.start..start + error.range.end;
+        let message = format!("cannot parse the condition's expression: {}", error.message);
+        Self::invalid(range, message)
     }
 
     /// Points at the byte of the pattern where PCRE2 gave up, or at its last byte if that is its end.

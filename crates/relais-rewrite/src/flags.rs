@@ -31,6 +31,10 @@ pub enum FlagKind {
     EscapeExcept,
     /// `C`, `chain`.
     Chain,
+    /// `CO=name:value:domain…`, `cookie`.
+    Cookie,
+    /// `DPI`, `discardpath`; relais splits no path into a file and what follows it, so it changes nothing.
+    DiscardPath,
     /// `E=VAR:value`, `env`.
     Env,
     /// `END`.
@@ -63,6 +67,10 @@ pub enum FlagKind {
     Redirect,
     /// `S=count`, `skip`.
     Skip,
+    /// `T=type`, `type`: the type of a file; the origin of a proxied request says its own, so it changes nothing.
+    Type,
+    /// `UNC`: slashes at the start of the result are kept.
+    KeepSlashes,
     /// `UnsafeAllow3F`.
     UnsafeAllow3F,
     /// `UnsafePrefixStat`; relais maps no rewritten path to a file, so it changes nothing.
@@ -76,6 +84,7 @@ pub(crate) struct Settings {
     pub(crate) switches: Vec<FlagKind>,
     pub(crate) escape: Option<Escape>,
     pub(crate) env: Vec<Template>,
+    pub(crate) cookies: Vec<Template>,
     /// The status of a redirect, or of the response if `responds`.
     pub(crate) status: u16,
     /// The request ends with `status`, and the substitution is not used.
@@ -95,6 +104,7 @@ impl Settings {
             switches: Vec::new(),
             escape: None,
             env: Vec::new(),
+            cookies: Vec::new(),
             status: FOUND,
             responds: false,
             rounds_max: ROUNDS_MAX,
@@ -215,11 +225,8 @@ impl Reader<'_> {
                 ));
             }
             FlagKind::EscapeExcept => self.escape.except = ByteSet::of(value),
-            FlagKind::Env => {
-                let template =
-                    Template::parse(value, range.start).map_err(|error| RuleError::map(&error))?;
-                self.settings.env.push(template);
-            }
+            FlagKind::Env => self.settings.env.push(template(value, range.start)?),
+            FlagKind::Cookie => self.settings.cookies.push(template(value, range.start)?),
             FlagKind::Forbidden => self.respond(403),
             FlagKind::Gone => self.respond(410),
             FlagKind::Redirect => self.redirect(value, range)?,
@@ -263,6 +270,10 @@ impl Reader<'_> {
     }
 }
 
+fn template(value: &[u8], start: usize) -> Result<Template, RuleError> {
+    Template::parse(value, start).map_err(|error| RuleError::map(&error))
+}
+
 fn known_status(value: &[u8]) -> Result<u16, &'static str> {
     match u16::try_from(leading_integer(value)) {
         Ok(100..=199) => Err(": it cannot be a final response"),
@@ -292,6 +303,8 @@ const NAMES: &[(&str, &str, FlagKind)] = &[
     ("BCTLS", "", FlagKind::EscapeControls),
     ("BNE", "", FlagKind::EscapeExcept),
     ("C", "chain", FlagKind::Chain),
+    ("CO", "cookie", FlagKind::Cookie),
+    ("DPI", "discardpath", FlagKind::DiscardPath),
     ("E", "env", FlagKind::Env),
     ("END", "", FlagKind::End),
     ("F", "forbidden", FlagKind::Forbidden),
@@ -308,18 +321,14 @@ const NAMES: &[(&str, &str, FlagKind)] = &[
     ("QSL", "qslast", FlagKind::QueryLast),
     ("R", "redirect", FlagKind::Redirect),
     ("S", "skip", FlagKind::Skip),
+    ("T", "type", FlagKind::Type),
+    ("UNC", "", FlagKind::KeepSlashes),
     ("UnsafeAllow3F", "", FlagKind::UnsafeAllow3F),
     ("UnsafePrefixStat", "", FlagKind::UnsafePrefixStat),
 ];
 
 /// Known to httpd only; the first spelling is used in messages.
-const NOT_YET: &[&[&str]] = &[
-    &["CO", "cookie"],
-    &["T", "type"],
-    &["H", "handler"],
-    &["DPI", "D", "discardpath"],
-    &["UNC"],
-];
+const NOT_YET: &[&[&str]] = &[&["H", "handler"]];
 
 #[cfg(test)]
 mod tests {
@@ -446,11 +455,6 @@ mod tests {
                 "BNE",
                 0..3,
                 "flag 'BNE' wants a list of characters, as in BNE=/",
-            ),
-            (
-                "E=A:${m:x}",
-                4..10,
-                "rewrite maps are not supported yet, so `m` cannot be looked up",
             ),
         ] {
             let error = parse(list).unwrap_err();

@@ -1,5 +1,7 @@
 //! What goes into a run of the rules and what comes out.
 
+use std::borrow::Cow;
+
 /// The request as the rules see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -75,6 +77,6 @@ pub enum Outcome {
         /// 400, 403 or 500.
         status: u16,
         /// One phrase for the error log.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }

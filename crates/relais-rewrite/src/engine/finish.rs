@@ -1,5 +1,7 @@
 //! Turns the state after the last rule into an [`Outcome`].
 
+use std::borrow::Cow;
+
 use relais_expr::escape_path;
 
 use super::{Early, Engine, Kind, NOT_A_PATH};
@@ -43,13 +45,15 @@ impl Engine<'_> {
             .and_then(control_or_space)
             .map(|_| Outcome::Error {
                 status: 403,
-                reason: "the rewritten query holds a control character or a space",
+                reason: Cow::Borrowed("the rewritten query holds a control character or a space"),
             })
     }
 
     fn proxy(&self) -> Outcome {
         if self.no_escape && control_or_space(&self.uri).is_some() {
-            let reason = "the path to be proxied unescaped holds a control character or a space";
+            let reason = Cow::Borrowed(
+                "the path to be proxied unescaped holds a control character or a space",
+            );
             return Outcome::Error {
                 status: 403,
                 reason,
@@ -74,7 +78,7 @@ impl Engine<'_> {
         if self.uri.first() != Some(&b'/') {
             return Outcome::Error {
                 status: 400,
-                reason: "the rewritten URI is not a path",
+                reason: Cow::Borrowed("the rewritten URI is not a path"),
             };
         }
         trace!(self.context, 1, "go-ahead with {} [OK]", Show(&self.uri));
@@ -108,7 +112,7 @@ impl Engine<'_> {
             .iter()
             .any(|byte| byte.is_ascii_control() && *byte != b'\t')
         {
-            let reason = "the target of a redirect holds a control character";
+            let reason = Cow::Borrowed("the target of a redirect holds a control character");
             return Outcome::Error {
                 status: 500,
                 reason,
