@@ -140,10 +140,10 @@ impl Template {
                     lookup.variable(variable, out);
                     Origin::Expanded
                 }
-                // What a map says was written by its author.
+                // To httpd even a default is what came with the request.
                 PieceKind::Map(of) => {
                     of.expand(rule, condition, lookup, escape, out);
-                    Origin::Literal
+                    Origin::Expanded
                 }
             };
             if out
@@ -401,7 +401,7 @@ mod tests {
             ("a?$3", literal, expanded),
             ("$3?a", expanded, literal),
             (r"\?$1", None, None),
-            ("${m:42}$3", literal, expanded),
+            ("${m:42}a?", expanded, literal),
             (r"\?$3", expanded, expanded),
             ("%{REQUEST_URI}", expanded, expanded),
         ] {
