@@ -129,6 +129,7 @@ pub static PHASES: Phases = Phases {
     // httpd: mod_proxy's fixup runs after per-directory rewriting, then
     // mod_alias' redirects, mod_env's variables, and RequestHeader last.
     fixup: &[
+        mod_rewrite::fixup,
         mod_proxy::canonicalise,
         mod_alias::fixup,
         mod_env::fixup,
@@ -137,6 +138,6 @@ pub static PHASES: Phases = Phases {
     // httpd: the core's checks of the method, then the handler `proxy-server`.
     respond: &[core::respond, mod_proxy_http::respond],
     response: &[mod_proxy::respond_head],
-    outgoing: &[mod_headers::outgoing],
+    outgoing: &[mod_rewrite::outgoing, mod_headers::outgoing],
     error_document: core::error_document,
 };

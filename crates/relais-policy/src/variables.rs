@@ -5,13 +5,15 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use relais_expr::{Lookup, Variable};
+use relais_expr::{FileTest, Lookup, Variable};
 use relais_http1::split_host_port;
 
 use crate::exchange::Exchange;
@@ -42,6 +44,20 @@ impl Lookup for Exchange<'_> {
             }
             _ => self.server_variable(variable, out),
         }
+    }
+
+    fn file_test(&self, test: FileTest, path: &[u8]) -> bool {
+        file_test(test, path)
+    }
+
+    fn file_contents(&self, path: &[u8]) -> Option<Vec<u8>> {
+        fs::read(OsStr::from_bytes(path)).ok()
+    }
+
+    fn file_size(&self, path: &[u8]) -> Option<u64> {
+        fs::metadata(OsStr::from_bytes(path))
+            .ok()
+            .map(|file| file.len())
     }
 }
 
@@ -159,6 +175,29 @@ fn time_part(variable: &Variable, at: DateTime, out: &mut Vec<u8>) {
     }
 }
 
+/// What the tests of expressions and conditions say about a path.
+fn file_test(test: FileTest, path: &[u8]) -> bool {
+    let name = OsStr::from_bytes(path);
+    if path.is_empty() {
+        return false;
+    }
+    if test == FileTest::Link {
+        return fs::symlink_metadata(name).is_ok_and(|file| file.is_symlink());
+    }
+    // No request is made inside of another, so access rules are not asked:
+    // every path would be answered.
+    if test == FileTest::UrlByRequest {
+        return path.starts_with(b"/");
+    }
+    fs::metadata(name).is_ok_and(|file| match test {
+        FileTest::Directory => file.is_dir(),
+        FileTest::Regular | FileTest::FileByRequest => file.is_file(),
+        FileTest::NotEmpty => file.is_file() && file.len() > 0,
+        FileTest::Executable => file.permissions().mode() & 0o111 != 0,
+        FileTest::Exists | FileTest::Link | FileTest::UrlByRequest => true,
+    })
+}
+
 fn process_variable(name: &[u8], out: &mut Vec<u8>) {
     if !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) {
         let value = std::env::var_os(OsStr::from_bytes(name)).unwrap_or_default();
@@ -200,6 +239,37 @@ mod tests {
             let mut out = Vec::new();
             time_part(variable, at, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), *expected, "{variable:?}");
+        }
+    }
+
+    #[test]
+    fn tests_of_files() {
+        use FileTest::{
+            Directory, Executable, Exists, FileByRequest, Link, NotEmpty, Regular, UrlByRequest,
+        };
+        let root = env!("CARGO_MANIFEST_DIR");
+        let file = format!("{root}/Cargo.toml");
+        for (test, path, expected) in [
+            (Exists, file.as_str(), true),
+            (Exists, "/nonexistent", false),
+            (Directory, root, true),
+            (Directory, &file, false),
+            (Regular, &file, true),
+            (Regular, root, false),
+            (FileByRequest, &file, true),
+            (NotEmpty, &file, true),
+            (NotEmpty, "", false),
+            (Link, &file, false),
+            (Executable, root, true),
+            (Executable, &file, false),
+            (UrlByRequest, "/nonexistent", true),
+            (UrlByRequest, "x", false),
+        ] {
+            assert_eq!(
+                file_test(test, path.as_bytes()),
+                expected,
+                "{test:?} {path}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a rule set for one request, in server context.
+//! Runs a rule set for one request.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -24,7 +24,7 @@ use query::Query;
 ///
 /// Nothing is allocated as long as no rule changes the path, once a thread has run rules before.
 pub fn run(rules: &RuleSet, input: &Input<'_>, context: &mut dyn Context) -> Outcome {
-    if input.path.first() != Some(&b'/') {
+    if input.path.first() != Some(&b'/') && input.directory.is_none() {
         trace!(
             context,
             8,
@@ -225,6 +225,9 @@ impl<'a> Engine<'a> {
         if applied == Applied::Replaced {
             self.no_escape = draft.has(FlagKind::NoEscape);
         }
+        if draft.has(FlagKind::PassThrough) && self.input.directory.is_some() {
+            return Ok(Next::Stop);
+        }
         if draft.has(FlagKind::PassThrough) {
             let line = "to get passed through to next API URI-to-filename handler";
             trace!(self.context, 2, "forcing '{}' {line}", Show(&self.uri));
@@ -264,16 +267,17 @@ impl<'a> Engine<'a> {
 
     fn apply(&mut self, rule: &Rule) -> Result<Applied, Early> {
         let pattern = &rule.draft.pattern;
+        let stripped = self.strip_prefix();
         let source = Show(pattern.regex.source());
         trace!(
             self.context,
             3,
             "applying pattern '{source}' to uri '{}'",
-            Show(&self.uri)
+            Show(&self.uri[stripped..])
         );
         let matched = pattern
             .regex
-            .captures(&self.uri)
+            .captures(&self.uri[stripped..])
             .map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
         if matched.is_some() == pattern.negated {
             return Ok(Applied::NoMatch);
@@ -282,7 +286,9 @@ impl<'a> Engine<'a> {
         let uri = mem::take(&mut self.uri);
         let mut tests = mem::take(&mut self.tests);
         let mut expanded = mem::take(&mut self.expanded);
-        let groups = matched.map_or_else(Groups::empty, |captures| Groups::new(&uri, captures));
+        let groups = matched.map_or_else(Groups::empty, |captures| {
+            Groups::new(&uri[stripped..], captures)
+        });
         let applied = self.apply_matched(rule, &uri, &groups, &mut tests, &mut expanded);
         (self.uri, self.expanded) = if matches!(applied, Ok(Applied::Replaced)) {
             (expanded, uri)
@@ -294,6 +300,25 @@ impl<'a> Engine<'a> {
             self.settle(&rule.draft);
         }
         applied
+    }
+
+    /// How much of the URI patterns of a folder's rules do not see.
+    fn strip_prefix(&self) -> usize {
+        let Some(directory) = self.input.directory.filter(|directory| directory.strips) else {
+            return 0;
+        };
+        if directory.proxied || !self.uri.starts_with(directory.prefix) {
+            return 0;
+        }
+        let stripped = directory.prefix.len();
+        trace!(
+            self.context,
+            3,
+            "strip per-dir prefix: {} -> {}",
+            Show(&self.uri),
+            Show(&self.uri[stripped..])
+        );
+        stripped
     }
 
     fn apply_matched(
@@ -408,20 +433,9 @@ impl<'a> Engine<'a> {
 
     /// Splits off the query of a fresh substitution and decides what kind of result it is.
     fn settle(&mut self, draft: &RuleDraft) {
-        let fetched = draft.has(FlagKind::Proxy) || draft.has(FlagKind::Redirect);
         self.own_prefix = 0;
         self.result = Kind::Rewritten;
-        let root_added =
-            !fetched && self.uri.first() != Some(&b'/') && uri::scheme(&self.uri).is_none();
-        if root_added {
-            trace!(
-                self.context,
-                3,
-                "add root prefix: {0} -> /{0}",
-                Show(&self.uri)
-            );
-            self.uri.insert(0, b'/');
-        }
+        let root_added = self.complete(draft);
         self.query
             .split_off(&mut self.uri, draft.query, self.input, self.context);
         if draft.has(FlagKind::Proxy) {
@@ -431,6 +445,38 @@ impl<'a> Engine<'a> {
         } else {
             self.reduce();
             self.settle_path(draft, root_added);
+        }
+    }
+
+    /// Puts the folder or a slash in front of a relative result; tells whether it did.
+    fn complete(&mut self, draft: &RuleDraft) -> bool {
+        let fetched = draft.has(FlagKind::Proxy) || draft.has(FlagKind::Redirect);
+        let relative = self.uri.first() != Some(&b'/') && uri::scheme(&self.uri).is_none();
+        match self.input.directory {
+            _ if !relative => false,
+            Some(directory) if directory.proxied => false,
+            Some(directory) => {
+                trace!(
+                    self.context,
+                    3,
+                    "add per-dir prefix: {0} -> {1}{0}",
+                    Show(&self.uri),
+                    Show(directory.prefix)
+                );
+                self.uri.splice(..0, directory.prefix.iter().copied());
+                true
+            }
+            None if fetched => false,
+            None => {
+                trace!(
+                    self.context,
+                    3,
+                    "add root prefix: {0} -> /{0}",
+                    Show(&self.uri)
+                );
+                self.uri.insert(0, b'/');
+                true
+            }
         }
     }
 

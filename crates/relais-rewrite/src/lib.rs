@@ -1,4 +1,5 @@
-//! mod_rewrite's rules, conditions and flags, and the engine that runs them in server context.
+//! mod_rewrite's rules, conditions and flags, and the engine that runs them in server and per-directory
+//! context.
 //!
 //! Text comes in as the raw rest of a `RewriteRule` or `RewriteCond` line, and [`run`] turns a path and a query into an
 //! [`Outcome`]. Nothing here opens a socket or a file or reads a clock; whatever a rule wants to know about the
@@ -24,6 +25,6 @@ pub use engine::run;
 pub use error::{RuleError, RuleErrorKind};
 pub use flags::{Flag, FlagKind};
 pub use map::{InternalMap, TextMap};
-pub use outcome::{Input, Outcome};
+pub use outcome::{Directory, Input, Outcome};
 pub use rule::{Pattern, Rule, RuleDraft, RuleSet, Substitution, parse_rule};
 pub use uri::{canonical_path, canonical_path_keeping_slashes, control_or_space};

@@ -11,8 +11,24 @@ pub struct Input<'a> {
     pub query: Option<&'a [u8]>,
     /// Whether this is a sub-request; rules with `NS` or `R` are then skipped.
     pub is_subrequest: bool,
+    /// The section or folder whose rules run (per-directory context); `path` is then the file's name, or the text
+    /// `proxy:URL` of a request that is already to be proxied.
+    pub directory: Option<Directory<'a>>,
     /// A rewritten path or query longer than this ends in a 500. httpd: twice LimitRequestLine.
     pub uri_bytes_max: usize,
+}
+
+/// Per-directory context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory<'a> {
+    /// What is put in front of a relative result, with a slash at its end.
+    pub prefix: &'a [u8],
+    /// Whether patterns see the path without the prefix (`<Directory>`), or all of it.
+    pub strips: bool,
+    /// `RewriteBase`: takes the place of the prefix when a result becomes a URL.
+    pub base: Option<&'a [u8]>,
+    /// Whether the request is already to be proxied.
+    pub proxied: bool,
 }
 
 impl<'a> Input<'a> {
@@ -23,12 +39,13 @@ impl<'a> Input<'a> {
             path,
             query,
             is_subrequest: false,
+            directory: None,
             uri_bytes_max: 2 * 8190,
         }
     }
 }
 
-/// What the rules decided for a request, in server context.
+/// What the rules decided for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// No rule changed anything: path and query are as before, and ProxyPass, Alias and Redirect come next.
@@ -65,7 +82,8 @@ pub enum Outcome {
         /// The new query.
         query: Option<Vec<u8>>,
     },
-    /// A path without `[PT]`: httpd maps it to a file and asks neither ProxyPass nor Alias.
+    /// A path without `[PT]`: in server context httpd maps it to a file and asks neither ProxyPass nor Alias; in
+    /// per-directory context the request begins again with it.
     Rewritten {
         /// The new path, decoded, with a leading slash.
         path: Vec<u8>,

@@ -1,23 +1,31 @@
-//! mod_rewrite: rules in server context.
+//! mod_rewrite: rules in server and per-directory context.
 //!
-//! `relais-rewrite` knows what rules mean; here they are collected per host,
-//! run in `translate_name`, and their outcome is carried out. In sections they
-//! are still to come.
+//! `relais-rewrite` knows what rules mean; here they are collected per host and
+//! per section, run in `translate_name` and in `fixups`, and their outcome is
+//! carried out. Maps are read and asked here.
 
+mod cookie;
+mod maps;
+mod options;
 mod run;
 mod targets;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use relais_conf::{Diagnostic, Text};
 use relais_expr::PieceKind;
-use relais_policy::{Context, Directive, Module, Problem, Set, SetResult, Slot};
+use relais_policy::{
+    Context, Directive, Module, Problem, SectionHead, SectionKind, Set, SetResult, Slot,
+};
 use relais_rewrite::{Condition, FlagKind, RuleDraft, RuleError, RuleErrorKind, RuleSet};
 
 use crate::mod_proxy::{self, Worker};
+use maps::Map;
+use options::Options;
 use targets::Target;
 
-pub(crate) use run::translate;
+pub(crate) use run::{fixup, outgoing, translate};
 
 /// mod_rewrite.
 pub struct Rewrite;
@@ -26,6 +34,8 @@ pub struct Rewrite;
 #[derive(Clone, Default, Debug)]
 pub struct Host {
     engine: Option<bool>,
+    options: Option<Options>,
+    maps: Vec<Map>,
     /// Conditions since the last rule.
     conditions: Vec<Condition>,
     rules: RuleSet,
@@ -33,6 +43,41 @@ pub struct Host {
     targets: Vec<Target>,
     /// The origins among these that are known without a request.
     workers: Vec<Worker>,
+}
+
+/// Per-directory settings.
+#[derive(Clone, Default, Debug)]
+pub struct Section {
+    engine: Option<bool>,
+    options: Option<Options>,
+    /// Conditions since the last rule.
+    conditions: Vec<Condition>,
+    rules: Arc<RuleSet>,
+    /// `RewriteBase`.
+    base: Option<Vec<u8>>,
+    /// The path of the section around, with a slash at its end.
+    directory: Arc<[u8]>,
+    /// Whether it is a folder, so that patterns see only what is below it.
+    is_folder: bool,
+}
+
+impl Section {
+    /// Whether anything of this module stands in the section.
+    fn is_used(&self) -> bool {
+        self.engine.is_some()
+            || self.options.is_some()
+            || self.base.is_some()
+            || !self.rules.rules.is_empty()
+    }
+
+    fn enter(&mut self, head: &SectionHead) {
+        self.is_folder = head.kind == SectionKind::Directory;
+        let mut path = head.argument.bytes().to_vec();
+        if !path.ends_with(b"/") {
+            path.push(b'/');
+        }
+        self.directory = path.into();
+    }
 }
 
 impl Host {
@@ -46,7 +91,7 @@ impl Module for Rewrite {
     const NAME: &'static str = "mod_rewrite";
     const IDENTIFIER: &'static str = "rewrite_module";
     type Host = Host;
-    type Section = ();
+    type Section = Section;
     const DIRECTIVES: &'static [Directive<Self>] = &[
         Directive {
             name: "RewriteEngine",
@@ -57,10 +102,73 @@ impl Module for Rewrite {
             accepts: &["RewriteEngine On", "RewriteEngine off"],
             refuses: &["RewriteEngine", "RewriteEngine maybe"],
             set: Set::Flag(|slot, on| {
-                outside_of_sections(slot)?;
-                slot.host.engine = Some(on);
+                match slot.place.section {
+                    Some(head) => {
+                        slot.section.enter(head);
+                        slot.section.engine = Some(on);
+                    }
+                    None => slot.host.engine = Some(on),
+                }
                 Ok(())
             }),
+        },
+        Directive {
+            name: "RewriteOptions",
+            syntax: "RewriteOptions option [option] …",
+            context: Context::ANY,
+            default: None,
+            doc: "How rules of outer levels are taken over, and which requests rules see.",
+            accepts: &[
+                "RewriteOptions Inherit",
+                "RewriteOptions inheritdown IgnoreInherit",
+                "RewriteOptions AllowNoSlash AllowAnyURI MergeBase IgnoreContextInfo",
+                "RewriteOptions MaxRedirects=5",
+            ],
+            refuses: &["RewriteOptions", "RewriteOptions Foo"],
+            set: Set::Iterate(options::set),
+        },
+        Directive {
+            name: "RewriteBase",
+            syntax: "RewriteBase URL-path",
+            context: Context::DIRECTORY,
+            default: None,
+            doc: "The URL path that stands for a section's own path in what its rules make.",
+            accepts: &[],
+            refuses: &["RewriteBase", "RewriteBase x"],
+            set: Set::Take1(|slot, base| {
+                let Some(head) = slot.place.section else {
+                    return Err(Problem::new(
+                        "RewriteBase: only valid in per-directory config files",
+                    ));
+                };
+                if base.bytes().first() != Some(&b'/') {
+                    let message = "RewriteBase: argument is not a valid URL";
+                    return Err(Problem::at(base.span(), message));
+                }
+                slot.section.enter(head);
+                slot.section.base = Some(base.bytes().to_vec());
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "RewriteMap",
+            syntax: "RewriteMap name type:source",
+            context: Context::HOST,
+            default: None,
+            doc: "A table, a program or an internal function for ${name:key|default}.",
+            accepts: &[
+                "RewriteMap lc int:tolower",
+                "RewriteMap p \"prg:/bin/sh -c x\"",
+            ],
+            refuses: &[
+                "RewriteMap",
+                "RewriteMap m",
+                "RewriteMap m int:foo",
+                "RewriteMap m txt:/nonexistent/map",
+                "RewriteMap m prg:/nonexistent/program",
+                "RewriteMap m dbm:/nonexistent/map",
+            ],
+            set: Set::Words(maps::set),
         },
         Directive {
             name: "RewriteCond",
@@ -106,33 +214,48 @@ impl Module for Rewrite {
     ];
 
     fn merge_host(outer: &Host, inner: &Host) -> Host {
-        // The state is inherited, rules are not.
+        // The state and the options are inherited; rules and maps only where
+        // the options say so.
+        let options = inner.options.or(outer.options).unwrap_or_default();
+        let how = options.inherited(outer.options.unwrap_or_default());
         Host {
             engine: inner.engine.or(outer.engine),
-            ..inner.clone()
+            options: Some(options),
+            maps: how.join(&outer.maps, &inner.maps),
+            conditions: inner.conditions.clone(),
+            rules: RuleSet {
+                rules: how.join(&outer.rules.rules, &inner.rules.rules),
+            },
+            targets: how.join(&outer.targets, &inner.targets),
+            workers: how.join(&outer.workers, &inner.workers),
         }
     }
 
-    fn merge_section(_outer: &(), _inner: &()) {}
-}
-
-fn outside_of_sections(slot: &Slot<'_, Rewrite>) -> SetResult {
-    match slot.place.section {
-        None => Ok(()),
-        Some(_) => {
-            let name = slot.place.name;
-            let message = format!(
-                "{} inside of a section is not implemented yet",
-                name.lossy()
-            );
-            Err(Problem::not_yet(name.span(), message)
-                .with_help("rules of the server or virtual host see the whole path"))
+    fn merge_section(outer: &Section, inner: &Section) -> Section {
+        if !inner.is_used() {
+            return outer.clone();
+        }
+        let options = inner.options.or(outer.options).unwrap_or_default();
+        let how = options.inherited(outer.options.unwrap_or_default());
+        let outer_base = outer.base.as_ref().filter(|_| options.merge_base);
+        Section {
+            engine: inner.engine.or(outer.engine),
+            options: Some(options),
+            conditions: Vec::new(),
+            rules: match how {
+                options::Inherited::No => Arc::clone(&inner.rules),
+                _ => Arc::new(RuleSet {
+                    rules: how.join(&outer.rules.rules, &inner.rules.rules),
+                }),
+            },
+            base: inner.base.as_ref().or(outer_base).cloned(),
+            directory: Arc::clone(&inner.directory),
+            is_folder: inner.is_folder,
         }
     }
 }
 
 fn condition(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
-    outside_of_sections(slot)?;
     let condition =
         relais_rewrite::parse_cond(args.bytes()).map_err(|error| problem(args, error))?;
     if let Some(range) = condition.useless_nocase.clone() {
@@ -141,12 +264,14 @@ fn condition(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
             .push(Diagnostic::warning("RC0312", args.span_of(range), message));
     }
     ignored_text(slot, args, condition.extra.clone());
-    slot.host.conditions.push(condition);
+    match slot.place.section {
+        Some(_) => slot.section.conditions.push(condition),
+        None => slot.host.conditions.push(condition),
+    }
     Ok(())
 }
 
 fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
-    outside_of_sections(slot)?;
     let rule = relais_rewrite::parse_rule(args.bytes()).map_err(|error| problem(args, error))?;
     ignored_text(slot, args, rule.extra.clone());
     let substitution = args.slice(rule.substitution.range.clone());
@@ -160,8 +285,15 @@ fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
             .extend(target.as_ref().and_then(Target::worker));
     }
     slot.host.targets.extend(target);
-    let conditions = std::mem::take(&mut slot.host.conditions);
-    slot.host.rules.rules.push(rule.with_conditions(conditions));
+    if let Some(head) = slot.place.section {
+        slot.section.enter(head);
+        let conditions = std::mem::take(&mut slot.section.conditions);
+        let rules = Arc::make_mut(&mut slot.section.rules);
+        rules.rules.push(rule.with_conditions(conditions));
+    } else {
+        let conditions = std::mem::take(&mut slot.host.conditions);
+        slot.host.rules.rules.push(rule.with_conditions(conditions));
+    }
     Ok(())
 }
 

@@ -81,20 +81,24 @@ impl Engine<'_> {
                 reason: Cow::Borrowed("the rewritten URI is not a path"),
             };
         }
-        trace!(self.context, 1, "go-ahead with {} [OK]", Show(&self.uri));
+        let path = self.rebased(0);
+        if self.input.directory.is_none() {
+            trace!(self.context, 1, "go-ahead with {} [OK]", Show(&path));
+        }
         Outcome::Rewritten {
-            path: self.uri.clone(),
+            path,
             query: self.owned_query(),
         }
     }
 
     fn redirect(&self, scheme: Scheme) -> Outcome {
-        let mut location = Vec::with_capacity(self.uri.len() + 64);
+        let uri = self.rebased(self.own_prefix);
+        let mut location = Vec::with_capacity(uri.len() + 64);
         if self.no_escape {
-            location.extend_from_slice(&self.uri);
+            location.extend_from_slice(&uri);
         } else {
-            trace!(self.context, 1, "escaping {} for redirect", Show(&self.uri));
-            uri::escape_absolute(&self.uri, scheme, &mut location);
+            trace!(self.context, 1, "escaping {} for redirect", Show(&uri));
+            uri::escape_absolute(&uri, scheme, &mut location);
         }
         self.append_query(&mut location);
         let status = if matches!(self.status, 300..=399) {
@@ -146,6 +150,30 @@ impl Engine<'_> {
             );
             escape_path(query, location);
         }
+    }
+
+    /// The URI, with `RewriteBase` in place of the folder behind the first `from` bytes.
+    fn rebased(&self, from: usize) -> Vec<u8> {
+        let mut uri = self.uri.clone();
+        let Some(directory) = self.input.directory else {
+            return uri;
+        };
+        let path = self.uri.get(from..).unwrap_or_default();
+        if let Some(base) = directory.base
+            && path.starts_with(directory.prefix)
+        {
+            trace!(
+                self.context,
+                2,
+                "trying to replace prefix {} with {}",
+                Show(directory.prefix),
+                Show(base)
+            );
+            let slash: &[u8] = if base.ends_with(b"/") { b"" } else { b"/" };
+            let new = base.iter().chain(slash).copied();
+            uri.splice(from..from + directory.prefix.len(), new);
+        }
+        uri
     }
 
     fn owned_query(&self) -> Option<Vec<u8>> {
