@@ -1,7 +1,7 @@
 //! PCRE2 patterns with httpd's default options (`RegexDefaultOptions DOTALL DOLLAR_ENDONLY`).
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pcre2::bytes::{CaptureLocations, RegexBuilder};
 
@@ -75,24 +75,22 @@ impl std::error::Error for RegexError {}
 pub struct Regex {
     source: Box<[u8]>,
     flags: RegexFlags,
-    code: pcre2::bytes::Regex,
+    /// Made by the first match: machine code takes some 4 KiB a pattern and most of the time that compiling takes, and
+    /// of the many patterns of a large configuration few are ever used.
+    code: Arc<OnceLock<pcre2::bytes::Regex>>,
     groups: usize,
     spare: Mutex<Vec<CaptureLocations>>,
 }
 
 impl Regex {
-    /// Compiles `source`, with JIT where the machine has it.
+    /// Checks `source`. The first match compiles it, with JIT where the machine has it.
     ///
     /// # Errors
     ///
     /// [`RegexError::Syntax`] if PCRE2 refuses the pattern.
     pub fn new(source: &[u8], flags: RegexFlags) -> Result<Self, RegexError> {
         let translated = pattern::translate(source, flags.dollar_end_only, MATCH_STEPS_MAX);
-        let code = RegexBuilder::new()
-            .caseless(flags.caseless)
-            .dotall(flags.dotall)
-            .jit_if_available(true)
-            .max_jit_stack_size(Some(JIT_STACK_BYTES_MAX))
+        let code = builder(flags)
             .build(&translated.text)
             .map_err(|error| RegexError::Syntax {
                 offset: translated
@@ -100,12 +98,11 @@ impl Regex {
                     .min(source.len()),
                 message: message(&error),
             })?;
-        let groups = code.captures_len();
         Ok(Self {
             source: source.into(),
             flags,
-            code,
-            groups,
+            code: Arc::default(),
+            groups: code.captures_len(),
             spare: Mutex::default(),
         })
     }
@@ -134,7 +131,9 @@ impl Regex {
     ///
     /// [`RegexError::Limit`] or [`RegexError::Subject`] if that cannot be said.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, RegexError> {
-        self.code.is_match(subject).map_err(|error| failure(&error))
+        self.code()?
+            .is_match(subject)
+            .map_err(|error| failure(&error))
     }
 
     /// Groups 0 to 9 of the first match in `subject`, `None` if there is none.
@@ -146,11 +145,12 @@ impl Regex {
         if self.groups == 1 {
             return self.whole_match(subject);
         }
+        let code = self.code()?;
         let mut locations = self
             .spare()
             .pop()
-            .unwrap_or_else(|| self.code.capture_locations());
-        let matched = self.code.captures_read(&mut locations, subject);
+            .unwrap_or_else(|| code.capture_locations());
+        let matched = code.captures_read(&mut locations, subject);
         let result = match matched {
             Ok(Some(_)) => Ok(Some(read(&locations))),
             Ok(None) => Ok(None),
@@ -161,12 +161,30 @@ impl Regex {
     }
 
     fn whole_match(&self, subject: &[u8]) -> Result<Option<Captures>, RegexError> {
-        let found = self.code.find(subject).map_err(|error| failure(&error))?;
+        let found = self
+            .code()?
+            .find(subject)
+            .map_err(|error| failure(&error))?;
         Ok(found.map(|whole| {
             let mut captures = Captures::default();
             captures.set(0, Some((whole.start(), whole.end())));
             captures
         }))
+    }
+
+    /// The compiled pattern. What compiled once without JIT does not fail later but for want of memory.
+    fn code(&self) -> Result<&pcre2::bytes::Regex, RegexError> {
+        if let Some(code) = self.code.get() {
+            return Ok(code);
+        }
+        let translated =
+            pattern::translate(&self.source, self.flags.dollar_end_only, MATCH_STEPS_MAX);
+        let code = builder(self.flags)
+            .jit_if_available(true)
+            .max_jit_stack_size(Some(JIT_STACK_BYTES_MAX))
+            .build(&translated.text)
+            .map_err(|_| RegexError::Limit)?;
+        Ok(self.code.get_or_init(|| code))
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<CaptureLocations>> {
@@ -179,7 +197,7 @@ impl Clone for Regex {
         Self {
             source: self.source.clone(),
             flags: self.flags,
-            code: self.code.clone(),
+            code: Arc::clone(&self.code),
             groups: self.groups,
             spare: Mutex::default(),
         }
@@ -199,6 +217,12 @@ impl fmt::Debug for Regex {
             }
         )
     }
+}
+
+fn builder(flags: RegexFlags) -> RegexBuilder {
+    let mut builder = RegexBuilder::new();
+    builder.caseless(flags.caseless).dotall(flags.dotall);
+    builder
 }
 
 fn read(locations: &CaptureLocations) -> Captures {

@@ -69,31 +69,28 @@ impl Builder<'_> {
         HostDraft {
             addresses,
             span,
-            host: Drafts(
-                self.modules
-                    .iter()
-                    .map(|module| module.draft_host())
-                    .collect(),
-            ),
-            base: self.section_drafts(),
+            host: self.drafts(),
+            base: self.drafts(),
             sections: Vec::new(),
         }
     }
 
-    pub(crate) fn section_drafts(&self) -> Drafts {
-        Drafts(
-            self.modules
-                .iter()
-                .map(|module| module.draft_section())
-                .collect(),
-        )
+    pub(crate) fn drafts(&self) -> Drafts {
+        Drafts(self.modules.iter().map(|_| None).collect())
     }
 
-    fn seal(&self, draft: SiteDraft, sources: &SourceMap) -> Site {
+    fn seal(&self, mut draft: SiteDraft, sources: &SourceMap) -> Site {
         let mut hosts: Vec<Host> = Vec::with_capacity(draft.hosts.len());
         let mut server = ServerSpec::default();
+        // Settings are merged over nothing too, which is not the same as taking them as they are: what is not
+        // inherited, for one, goes.
+        for (position, module) in self.modules.iter().enumerate() {
+            draft.hosts[0].host.of(position, || module.draft_host());
+            draft.hosts[0].base.of(position, || module.draft_section());
+        }
+        let untouched = self.untouched(&draft.hosts[0]);
         for (index, host) in draft.hosts.iter().enumerate() {
-            hosts.push(self.seal_host(index, host, &draft.hosts[0], sources));
+            hosts.push(self.seal_host(index, host, &draft.hosts[0], &untouched, sources));
         }
         for module in self.modules {
             module.finish_server(&hosts[0].settings, &mut server);
@@ -105,28 +102,39 @@ impl Builder<'_> {
         }
     }
 
+    /// What the modules have where none of their directives stands.
+    fn untouched(&self, main: &HostDraft) -> Untouched {
+        let mut untouched = Untouched::default();
+        for (position, module) in self.modules.iter().enumerate() {
+            module.seal_host(main.host.0[position].as_ref(), None, &mut untouched.host);
+            module.seal_base(main.base.0[position].as_ref(), None, &mut untouched.base);
+            module.seal_section(None, &mut untouched.section);
+        }
+        untouched
+    }
+
     fn seal_host(
         &self,
         index: usize,
         host: &HostDraft,
         main: &HostDraft,
+        untouched: &Untouched,
         sources: &SourceMap,
     ) -> Host {
         let mut settings = Settings::default();
         let mut base = Settings::default();
         for (position, module) in self.modules.iter().enumerate() {
-            if index == 0 {
-                module.seal_host(&host.host.0[position], &mut settings);
-                module.seal_section(&host.base.0[position], &mut base);
-            } else {
-                module.seal_host(
-                    &module.merge_host(&main.host.0[position], &host.host.0[position]),
-                    &mut settings,
-                );
-                module.seal_section(
-                    &module.merge_section(&main.base.0[position], &host.base.0[position]),
-                    &mut base,
-                );
+            let (inner, outer) = (&host.host.0[position], &main.host.0[position]);
+            match (index, inner) {
+                (0, _) => module.seal_host(None, inner.as_ref(), &mut settings),
+                (_, None) => settings.share(&untouched.host, position),
+                (_, Some(_)) => module.seal_host(outer.as_ref(), inner.as_ref(), &mut settings),
+            }
+            let (inner, outer) = (&host.base.0[position], &main.base.0[position]);
+            match (index, inner) {
+                (0, _) => module.seal_base(None, inner.as_ref(), &mut base),
+                (_, None) => base.share(&untouched.base, position),
+                (_, Some(_)) => module.seal_base(outer.as_ref(), inner.as_ref(), &mut base),
             }
         }
         let mut spec = (self.host_spec)();
@@ -134,7 +142,7 @@ impl Builder<'_> {
             module.finish_host(&settings, &base, &mut spec);
         }
         let outer = if index == 0 { &[][..] } else { &main.sections };
-        let sections = self.seal_sections(outer.iter().chain(&host.sections));
+        let sections = self.seal_sections(outer.iter().chain(&host.sections), untouched);
         Host {
             index,
             names: spec.names.clone(),
@@ -150,25 +158,50 @@ impl Builder<'_> {
         }
     }
 
-    fn seal_sections<'d>(&self, drafts: impl Iterator<Item = &'d SectionDraft>) -> Sections {
+    fn seal_sections<'d>(
+        &self,
+        drafts: impl Iterator<Item = &'d SectionDraft>,
+        untouched: &Untouched,
+    ) -> Sections {
         let mut sections = Sections::default();
         for draft in drafts {
-            self.seal_section(draft, None, &mut sections);
+            self.seal_section(draft, None, untouched, &mut sections);
         }
         sections.finish();
         sections
     }
 
-    fn seal_section(&self, draft: &SectionDraft, outer: Option<u32>, sections: &mut Sections) {
+    fn seal_section(
+        &self,
+        draft: &SectionDraft,
+        outer: Option<u32>,
+        untouched: &Untouched,
+        sections: &mut Sections,
+    ) {
         let mut settings = Settings::default();
-        for (module, draft) in self.modules.iter().zip(&draft.settings.0) {
-            module.seal_section(draft, &mut settings);
+        for (position, module) in self.modules.iter().enumerate() {
+            match &draft.settings.0[position] {
+                None => settings.share(&untouched.section, position),
+                own => module.seal_section(own.as_ref(), &mut settings),
+            }
         }
         let own = sections.push(draft.head.clone(), settings, outer);
         for inner in &draft.inner {
-            self.seal_section(inner, Some(own), sections);
+            self.seal_section(inner, Some(own), untouched, sections);
         }
     }
+}
+
+/// Sealed settings of modules without a directive, shared by all hosts and
+/// sections where that is so.
+#[derive(Default)]
+struct Untouched {
+    /// Of a virtual host: the main server's under nothing.
+    host: Settings,
+    /// Outside of every section of a virtual host.
+    base: Settings,
+    /// Of a section.
+    section: Settings,
 }
 
 fn position(sources: &SourceMap, span: Span) -> String {

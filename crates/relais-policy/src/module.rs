@@ -66,6 +66,11 @@ impl Settings {
             .and_then(|(_, value)| value.downcast_ref())
     }
 
+    /// Takes over the settings in one place of another level's list.
+    pub(crate) fn share(&mut self, from: &Self, place: usize) {
+        self.0.extend(from.0.get(place).cloned());
+    }
+
     fn push(&mut self, value: Arc<dyn Any + Send + Sync>) {
         let id = (*value).type_id();
         self.0.push((id, value));
@@ -75,14 +80,24 @@ impl Settings {
 /// One module's settings of one level while the tree is read.
 pub type Draft = Box<dyn Any + Send + Sync>;
 
-/// The drafts of all modules at one level, in the order of the module list.
-pub struct Drafts(pub(crate) Vec<Draft>);
+/// The drafts of all modules at one level, in the order of the module list;
+/// `None` while no directive of a module stands there. A configuration has
+/// many hosts and sections, and few modules have a say in each.
+pub struct Drafts(pub(crate) Vec<Option<Draft>>);
 
 impl Drafts {
-    /// The draft of type `T`.
+    /// The draft of type `T`, if a directive of its module stands there.
     #[must_use]
     pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0.iter().find_map(|draft| draft.downcast_ref())
+        self.0
+            .iter()
+            .flatten()
+            .find_map(|draft| draft.downcast_ref())
+    }
+
+    /// The draft of the module in this place of the list, made if need be.
+    pub(crate) fn of(&mut self, module: usize, empty: impl FnOnce() -> Draft) -> &mut Draft {
+        self.0[module].get_or_insert_with(empty)
     }
 }
 
@@ -117,14 +132,13 @@ pub trait AnyModule: Sync {
         place: Place<'_>,
         diagnostics: &mut Diagnostics,
     );
-    /// See [`Module::merge_host`].
-    fn merge_host(&self, outer: &Draft, inner: &Draft) -> Draft;
-    /// See [`Module::merge_section`].
-    fn merge_section(&self, outer: &Draft, inner: &Draft) -> Draft;
-    /// Puts a host draft among the settings.
-    fn seal_host(&self, draft: &Draft, into: &mut Settings);
-    /// Puts a section draft among the settings.
-    fn seal_section(&self, draft: &Draft, into: &mut Settings);
+    /// Puts the settings of a host over those of the main server among the
+    /// settings; `None` has no directive of this module.
+    fn seal_host(&self, outer: Option<&Draft>, inner: Option<&Draft>, into: &mut Settings);
+    /// The same for what is outside of every section.
+    fn seal_base(&self, outer: Option<&Draft>, inner: Option<&Draft>, into: &mut Settings);
+    /// Puts the settings of a section among the settings.
+    fn seal_section(&self, draft: Option<&Draft>, into: &mut Settings);
     /// Merges two sealed sections into a third.
     fn merge_sealed(&self, outer: &Settings, inner: &Settings, into: &mut Settings);
     /// See [`Module::check`].
@@ -150,21 +164,21 @@ impl<M: Module> Registered<M> {
     }
 }
 
-fn merged<T: Default + Send + Sync + 'static>(
-    outer: &Draft,
-    inner: &Draft,
+/// Puts one level over another, where there are both.
+fn merged<T: Clone + Default + Send + Sync + 'static>(
+    outer: Option<&Draft>,
+    inner: Option<&Draft>,
     merge: fn(&T, &T) -> T,
-) -> Draft {
-    match (outer.downcast_ref(), inner.downcast_ref()) {
-        (Some(outer), Some(inner)) => Box::new(merge(outer, inner)),
-        _ => Box::new(T::default()),
-    }
-}
-
-fn sealed<T: Clone + Default + Send + Sync + 'static>(draft: &Draft, into: &mut Settings) {
-    into.push(Arc::new(
-        draft.downcast_ref::<T>().cloned().unwrap_or_default(),
-    ));
+    into: &mut Settings,
+) {
+    let inner: Option<&T> = inner.and_then(|draft| draft.downcast_ref());
+    into.push(match outer {
+        None => Arc::new(inner.cloned().unwrap_or_default()),
+        Some(outer) => {
+            let (outer, empty) = (outer.downcast_ref(), T::default());
+            Arc::new(merge(outer.unwrap_or(&empty), inner.unwrap_or(&empty)))
+        }
+    });
 }
 
 fn slot<'a, M: Module>(
@@ -232,20 +246,16 @@ impl<M: Module> AnyModule for Registered<M> {
         }
     }
 
-    fn merge_host(&self, outer: &Draft, inner: &Draft) -> Draft {
-        merged(outer, inner, M::merge_host)
+    fn seal_host(&self, outer: Option<&Draft>, inner: Option<&Draft>, into: &mut Settings) {
+        merged(outer, inner, M::merge_host, into);
     }
 
-    fn merge_section(&self, outer: &Draft, inner: &Draft) -> Draft {
-        merged(outer, inner, M::merge_section)
+    fn seal_base(&self, outer: Option<&Draft>, inner: Option<&Draft>, into: &mut Settings) {
+        merged(outer, inner, M::merge_section, into);
     }
 
-    fn seal_host(&self, draft: &Draft, into: &mut Settings) {
-        sealed::<M::Host>(draft, into);
-    }
-
-    fn seal_section(&self, draft: &Draft, into: &mut Settings) {
-        sealed::<M::Section>(draft, into);
+    fn seal_section(&self, draft: Option<&Draft>, into: &mut Settings) {
+        merged(None, draft, M::merge_section, into);
     }
 
     fn merge_sealed(&self, outer: &Settings, inner: &Settings, into: &mut Settings) {

@@ -257,7 +257,7 @@ impl Reader<'_, '_> {
         let Some(head) = head else { return };
         let mut draft = SectionDraft {
             head,
-            settings: self.builder.section_drafts(),
+            settings: self.builder.drafts(),
             inner: Vec::new(),
         };
         let context = match kind {
@@ -305,12 +305,16 @@ impl Reader<'_, '_> {
         }
         let place = Self::place(level, node.span, &node.name, self.server_root);
         let module_ref = self.builder.modules[module];
-        let (host, section) = (&mut level.host.0[module], &mut level.section.0[module]);
+        let of = self.builder.modules[module];
+        let host = level.host.of(module, || of.draft_host());
+        let section = level.section.of(module, || of.draft_section());
         let opened = module_ref.apply(index, host, section, place, &node.args, self.diagnostics);
         self.items(&node.items, level);
         if opened {
             let place = Self::place(level, node.span, &node.name, self.server_root);
-            let (host, section) = (&mut level.host.0[module], &mut level.section.0[module]);
+            let of = self.builder.modules[module];
+            let host = level.host.of(module, || of.draft_host());
+            let section = level.section.of(module, || of.draft_section());
             module_ref.close(index, host, section, place, self.diagnostics);
         }
     }
@@ -438,7 +442,9 @@ impl Reader<'_, '_> {
             return;
         }
         let place = Self::place(level, line, name, self.server_root);
-        let (host, section) = (&mut level.host.0[module], &mut level.section.0[module]);
+        let of = self.builder.modules[module];
+        let host = level.host.of(module, || of.draft_host());
+        let section = level.section.of(module, || of.draft_section());
         self.builder.modules[module].apply(index, host, section, place, args, self.diagnostics);
     }
 
