@@ -100,6 +100,9 @@ fn after_authority(target: &[u8]) -> &[u8] {
 /// See [`PathError`]; `out` is then unspecified.
 pub fn normalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
+    // httpd's URI parser reads slashes in front as one, whatever `MergeSlashes` says, since `//` begins a host there.
+    let slashes = raw.iter().take_while(|byte| **byte == b'/').count();
+    let raw = &raw[slashes.saturating_sub(1)..];
     decode(raw, rules.encoded_slashes, out)?;
     remove_dots(out, rules.merge_slashes)
 }
@@ -248,7 +251,8 @@ mod tests {
             ("/a%2Fb%2fc", keep, Ok("/a%2Fb%2fc")),
             ("/a/..%2fb", keep, Ok("/a/..%2fb")),
             ("/a//x", apart, Ok("/a//x")),
-            ("//", apart, Ok("//")),
+            ("//", apart, Ok("/")),
+            ("//a//b", apart, Ok("/a//b")),
             ("/a//../x", apart, Ok("/a/x")),
         ];
         for &(raw, rules, expected) in table {

@@ -303,7 +303,8 @@ impl Module for Proxy {
             &[]
         };
         Host {
-            passes: inner.passes.iter().chain(inherited).cloned().collect(),
+            // The main server's come first: a virtual host's cannot take a path from them (seen on 2.4.71).
+            passes: inherited.iter().chain(&inner.passes).cloned().collect(),
             workers: inner
                 .workers
                 .iter()

@@ -5,10 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// The differences that `known-differences.toml` lists, by `case/exchange`.
-pub(super) struct Known(BTreeMap<String, String>);
+pub(super) struct Known {
+    listed: BTreeMap<String, String>,
+    /// Lines that may differ in any exchange: `ids = ["*"]`.
+    everywhere: Vec<String>,
+}
 
 impl Known {
-    /// Reads the list. The file keeps to the part of TOML that the list needs: `[[difference]]` tables with `ids`, a
+    /// Reads the list. In an id two single quotes stand for a double one. The file keeps to the part of TOML that the list needs: `[[difference]]` tables with `ids`, a
     /// list of strings on one line, `reason`, a string, and `diff`, a literal string over several lines.
     pub(super) fn read(file: &Path) -> Self {
         Self::parse(&fs::read_to_string(file).expect("read the known differences"))
@@ -16,6 +20,7 @@ impl Known {
 
     fn parse(text: &str) -> Self {
         let mut listed = BTreeMap::new();
+        let mut everywhere = Vec::new();
         for table in text.split("[[difference]]\n").skip(1) {
             let line = |key: &str| {
                 table
@@ -39,27 +44,43 @@ impl Known {
                 .skip(1)
                 .step_by(2)
             {
+                if id == "*" {
+                    everywhere.push(diff.clone());
+                    continue;
+                }
+                let id = id.replace("''", "\"");
                 assert!(
-                    listed.insert(id.to_owned(), diff.clone()).is_none(),
+                    listed.insert(id.clone(), diff.clone()).is_none(),
                     "listed twice: {id}"
                 );
             }
         }
-        Self(listed)
+        Self { listed, everywhere }
+    }
+
+    /// A difference without the lines that may differ in any exchange.
+    pub(super) fn without_everywhere(&self, difference: &str) -> String {
+        let mut lines: Vec<&str> = difference.lines().collect();
+        for lines_of_one in &self.everywhere {
+            let one: Vec<&str> = lines_of_one.lines().collect();
+            while let Some(at) = lines.windows(one.len()).position(|part| part == one) {
+                lines.drain(at..at + one.len());
+            }
+        }
+        lines.join("\n")
     }
 
     /// The listed difference of an exchange.
     pub(super) fn get(&self, id: &str) -> Option<&str> {
-        self.0.get(id).map(String::as_str)
+        self.listed.get(id).map(String::as_str)
     }
 
-    /// A sentence for each listed exchange that does not exist.
-    pub(super) fn unused(&self, used: &[String]) -> Vec<String> {
-        let only = std::env::var("RELAIS_CASE").unwrap_or_default();
+    /// A sentence for each listed exchange, of those whose name contains `only`, that does not differ.
+    pub(super) fn unused(&self, used: &[String], only: &str) -> Vec<String> {
         let unused = self
-            .0
+            .listed
             .keys()
-            .filter(|id| !used.contains(id) && id.contains(&only));
+            .filter(|id| !used.contains(id) && id.contains(only));
         unused
             .map(|id| format!("{id}: listed in known-differences.toml, and does not occur"))
             .collect()
@@ -124,5 +145,9 @@ fn a_listed_difference_belongs_to_each_of_its_exchanges() {
     assert_eq!(known.get("a/one"), Some("-x\n+y"));
     assert_eq!(known.get("b/two"), Some("-x\n+y"));
     assert_eq!(known.get("a/three"), None);
-    assert_eq!(known.unused(&["a/one".to_owned()]).len(), 1);
+    let everywhere = Known::parse(
+        "[[difference]]\nids = [\"*\"]\nreason = \"better in general\"\ndiff = '''\n-x\n+y\n'''\n",
+    );
+    assert_eq!(everywhere.without_everywhere("-a\n-x\n+y"), "-a");
+    assert_eq!(known.unused(&["a/one".to_owned()], "").len(), 1);
 }

@@ -1,20 +1,20 @@
 //! Runs a case with one program and writes down the bytes at the origin and at the client.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::case::{Case, Exchange, Sent, Step};
+use super::case::{Case, Exchange, ORIGINS, Sent, Step};
+use crate::harness::eventually;
 use crate::harness::origin::Origin;
 use crate::harness::program::{Program, Running, Site, dead_address};
 use crate::harness::text::escape;
 use crate::harness::wire::{self, Conn, Kind, field};
-
-/// How long a response may take. It passes in full only where a program sends none.
-const RESPONSE: Duration = Duration::from_secs(3);
-
-/// How long a connection that nothing announced to be closed is watched.
-const WATCH: Duration = Duration::from_millis(60);
 
 /// What one exchange brought, in the form of the recordings.
 pub(super) struct Outcome {
@@ -42,41 +42,293 @@ impl Outcome {
     }
 }
 
-/// Runs all exchanges of the case.
-pub(super) fn run(program: Program, case: &Case) -> Vec<Outcome> {
-    let origin = Origin::start();
-    let dead = dead_address();
-    let origin_name = origin.address.to_string();
-    let body = case
-        .configuration
-        .replace("ORIGIN", &origin_name)
-        .replace("DEAD", &dead);
-    let running = Site::new(program, &body).start();
-    let listen_name = running.address().to_string();
-    let names = Names(vec![
-        (origin_name, "ORIGIN"),
-        (listen_name, "LISTEN"),
-        (dead, "DEAD"),
-    ]);
-    let mut logged = 0;
-    let mut outcomes = Vec::new();
-    for exchange in &case.exchanges {
-        let (mut text, answered) = drive(&running, &origin, exchange, &names);
-        let log = running.access_log(logged + answered);
-        text += "---- access log\n";
-        text.extend(
-            log.iter()
-                .skip(logged)
-                .map(|line| names.forget(line) + "\n"),
-        );
-        logged = log.len();
-        outcomes.push(Outcome {
-            name: exchange.name.clone(),
-            text,
-        });
-    }
-    outcomes
+/// How patiently connections are watched: a comparison that fails is made again by the patient.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// How long a response may take. It passes in full only where a program sends none.
+    response: Duration,
+    /// How long a connection that nothing announced to be closed is watched.
+    watch: Duration,
 }
+
+impl Patience {
+    pub(super) const FIRST: Self = Self {
+        response: Duration::from_secs(4),
+        watch: Duration::from_millis(60),
+    };
+    pub(super) const SECOND: Self = Self {
+        response: Duration::from_secs(12),
+        watch: Duration::from_millis(400),
+    };
+}
+
+/// A program that runs the cases as virtual hosts, or one case alone.
+pub(super) struct Stage<'a> {
+    site: Site,
+    places: Vec<Place<'a>>,
+    patience: Patience,
+}
+
+/// Where one case runs.
+struct Place<'a> {
+    case: &'a Case,
+    origins: [Origin; ORIGINS.len()],
+    dead: String,
+    address: SocketAddr,
+    folder: String,
+}
+
+impl<'a> Stage<'a> {
+    /// Writes the configuration and the files of the cases.
+    pub(super) fn new(program: Program, cases: &[&'a Case], patience: Patience) -> Self {
+        let mut stage = Self {
+            site: Site::new(program, ""),
+            places: Vec::new(),
+            patience,
+        };
+        for (index, case) in cases.iter().enumerate() {
+            let place = Place::new(case, index, &stage.site);
+            place.write(&stage.site);
+            stage.places.push(place);
+        }
+        stage.include(|_| true);
+        stage
+    }
+
+    /// Writes the main file, with those cases that `take` names.
+    fn include(&self, take: impl Fn(&str) -> bool) {
+        let mut body = loads();
+        for place in self.places.iter().filter(|place| take(&place.case.name)) {
+            body += &format!("Include DIR/{}.conf\n", place.folder);
+        }
+        self.site.configure(&body);
+    }
+
+    /// Asks relais which cases it refuses: by name, the codes of its errors.
+    pub(super) fn refused(&self) -> BTreeMap<String, Vec<String>> {
+        let output = self.site.run(&["-t"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for block in said.split("\n\n") {
+            let Some(at) = block.find("error[") else {
+                continue;
+            };
+            let place = self
+                .places
+                .iter()
+                .find(|place| block.contains(&format!("/{}.conf:", place.folder)));
+            let name = place.map_or("", |place| &place.case.name);
+            refused
+                .entry(name.to_owned())
+                .or_default()
+                .push(block[at..].to_owned());
+        }
+        refused
+    }
+
+    /// Starts the program without the cases in `without`, and runs all exchanges of the others, several cases at a time.
+    pub(super) fn run(self, without: &[String]) -> BTreeMap<String, Vec<Outcome>> {
+        self.include(|name| !without.iter().any(|other| other == name));
+        let Self {
+            site,
+            places,
+            patience,
+        } = self;
+        let running = site.start();
+        let places: Vec<Place<'_>> = places
+            .into_iter()
+            .filter(|place| !without.contains(&place.case.name))
+            .collect();
+        for place in &places {
+            let accepts = eventually(|| TcpStream::connect(place.address).is_ok());
+            assert!(accepts, "nobody listens for {}", place.case.name);
+        }
+        let next = AtomicUsize::new(0);
+        let outcomes = Mutex::new(BTreeMap::new());
+        // The origins are shared with no other thread, each place is handed to one.
+        let places: Vec<Mutex<Place<'_>>> = places.into_iter().map(Mutex::new).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..AT_A_TIME {
+                scope.spawn(|| {
+                    while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let place = place.lock().expect("a place of its own");
+                        let seen = place.run(&running, patience);
+                        let mut outcomes = outcomes.lock().expect("the outcomes");
+                        outcomes.insert(place.case.name.clone(), seen);
+                    }
+                });
+            }
+        });
+        outcomes.into_inner().expect("the outcomes")
+    }
+}
+
+impl<'a> Place<'a> {
+    fn new(case: &'a Case, index: usize, site: &Site) -> Self {
+        // Hosts of the loopback network that nobody connects from, so that no connection takes the port.
+        let address = if case.is_alone() {
+            site.address
+        } else {
+            let host = u8::try_from(100 + index).expect("at most 150 cases in one program");
+            SocketAddr::from(([127, 0, 1, host], site.address.port()))
+        };
+        Self {
+            case,
+            origins: std::array::from_fn(|_| Origin::start()),
+            dead: dead_address(),
+            address,
+            folder: format!("{index:03}"),
+        }
+    }
+
+    /// Writes the case's files and its part of the configuration.
+    fn write(&self, site: &Site) {
+        let folder = site.dir.join(&self.folder);
+        fs::create_dir_all(&folder).expect("create the case's folder");
+        let names = self.names(site);
+        for file in &self.case.files {
+            let path = folder.join(&file.name);
+            fs::create_dir_all(path.parent().unwrap_or(&folder)).expect("create a folder");
+            fs::write(&path, names.recall(file.text.as_bytes())).expect("write a case's file");
+            if file.is_program {
+                let mode = PermissionsExt::from_mode(0o755);
+                fs::set_permissions(&path, mode).expect("make the file executable");
+            }
+        }
+        let mut text = self.case.configuration.clone();
+        if !self.case.is_alone() {
+            let log = if text.contains("CustomLog") || text.contains("TransferLog") {
+                ""
+            } else {
+                "CustomLog DIR/access.log test\n"
+            };
+            text = format!(
+                "Listen LISTEN\n<VirtualHost LISTEN>\nServerName main.example\n{log}{text}\n</VirtualHost>\n"
+            );
+        } else {
+            // The main server's log is in the folder above.
+            text = text.replace("DIR/access.log", "DIR/../access.log");
+        }
+        let bytes = names.recall(text.as_bytes());
+        fs::write(site.dir.join(&format!("{}.conf", self.folder)), bytes)
+            .expect("write a case's configuration");
+    }
+
+    fn names(&self, site: &Site) -> Names {
+        let folder = site.dir.join(&self.folder).display().to_string();
+        let mut names: Vec<(String, &'static str)> = vec![(folder, "DIR")];
+        let origins = ["ORIGIN", "ORIGIN2", "ORIGIN3"];
+        let addresses = self.origins.iter().map(|origin| origin.address.to_string());
+        // The longer names first, since the shortest is the beginning of the others.
+        names.extend(addresses.zip(origins).collect::<Vec<_>>().into_iter().rev());
+        names.push((self.address.to_string(), "LISTEN"));
+        names.push((self.dead.clone(), "DEAD"));
+        if !self.case.is_alone() {
+            names.push((self.address.ip().to_string(), "ADDRESS"));
+        }
+        Names(names)
+    }
+
+    fn run(&self, running: &Running, patience: Patience) -> Vec<Outcome> {
+        let names = self.names(&running.site);
+        let log_name = if self.case.is_alone() {
+            "access.log".to_owned()
+        } else {
+            format!("{}/access.log", self.folder)
+        };
+        let mut logged = 0;
+        let mut outcomes = Vec::new();
+        for exchange in &self.case.exchanges {
+            let (mut text, answered) = self.drive(exchange, &names, patience);
+            if answered == 0 {
+                // Whether a request without an answer is logged is seen only by waiting.
+                std::thread::sleep(patience.watch);
+            }
+            let log = running.log(&log_name, logged + answered);
+            text += "---- access log\n";
+            text.extend(
+                log.iter()
+                    .skip(logged)
+                    .map(|line| normal(&names.forget(line)) + "\n"),
+            );
+            logged = log.len();
+            outcomes.push(Outcome {
+                name: exchange.name.clone(),
+                text,
+            });
+        }
+        outcomes
+    }
+
+    /// Carries out one exchange. Returns what was seen, and how many requests were answered and so are to be logged.
+    fn drive(&self, exchange: &Exchange, names: &Names, patience: Patience) -> (String, usize) {
+        for (origin, replies) in self.origins.iter().zip(&exchange.replies) {
+            let replies = replies
+                .iter()
+                .map(|(bytes, then)| (names.recall(bytes), *then));
+            origin.script(replies);
+        }
+        let mut client = Conn::connect(self.address);
+        client.patience(patience.response);
+        let responses: Vec<Vec<u8>> = exchange
+            .steps
+            .iter()
+            .flat_map(|step| ask(&mut client, step, names))
+            .collect();
+        let (mut tunnelled, mut end) = (String::new(), "");
+        let answered = responses
+            .iter()
+            .filter(|response| !response.is_empty())
+            .count();
+        let last = responses.last().map_or(&[] as &[u8], Vec::as_slice);
+        let tunnels = !exchange.tunnel.is_empty() || wire::find(last, b" 101 ").is_some();
+        if tunnels {
+            tunnelled = tunnel(client, &self.origins[0], &exchange.tunnel, names, patience);
+        } else {
+            end = ending(&mut client, last, patience);
+        }
+        let mut text = String::new();
+        for (origin, name) in self.origins.iter().zip(ORIGINS) {
+            for request in origin.received() {
+                text += &names.section(
+                    &format!("{name}, connection {}", request.connection),
+                    &request.bytes,
+                );
+            }
+        }
+        for response in responses {
+            text += &names.section("client", &response);
+        }
+        (text + &tunnelled + end, answered.max(usize::from(tunnels)))
+    }
+}
+
+/// The modules that cases use beside those of every test; what a case does not configure has no effect on it.
+fn loads() -> String {
+    let modules = [
+        "access_compat",
+        "allowmethods",
+        "auth_basic",
+        "authn_core",
+        "authn_file",
+        "authz_groupfile",
+        "authz_user",
+        "lbmethod_bybusyness",
+        "lbmethod_byrequests",
+        "lbmethod_bytraffic",
+        "macro",
+        "proxy_balancer",
+        "remoteip",
+        "slotmem_shm",
+        "unique_id",
+    ];
+    let lines = modules
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
+    lines.concat()
+}
+
+/// How many cases run at the same time in each program.
+const AT_A_TIME: usize = 12;
 
 /// The addresses of this run, which stand under their names in the recordings.
 struct Names(Vec<(String, &'static str)>);
@@ -93,8 +345,10 @@ impl Names {
     fn recall(&self, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
         for (address, name) in &self.0 {
-            while let Some(at) = wire::find(&out, name.as_bytes()) {
-                out.splice(at..at + name.len(), address.bytes());
+            let mut from = 0;
+            while let Some(at) = wire::find(&out[from..], name.as_bytes()) {
+                out.splice(from + at..from + at + name.len(), address.bytes());
+                from += at + address.len();
             }
         }
         out
@@ -113,57 +367,24 @@ impl Names {
 /// others, and stay.
 fn normal(line: &str) -> String {
     match line.split_once(": ") {
-        Some(("Date", value)) if !value.contains("1994") => "Date: NOW".to_owned(),
+        Some((name @ ("Date" | "Expires"), value))
+            if value.ends_with(" GMT") && !value.contains("1994") =>
+        {
+            format!("{name}: NOW")
+        }
         Some(("Server", value)) if value.starts_with("Apache") || value.starts_with("relais") => {
             "Server: OWN".to_owned()
         }
+        // The end of a cookie's life, which a rule gives in minutes from now.
+        Some(("Set-Cookie", value)) if !value.contains("1994") => {
+            let Some((start, rest)) = value.split_once("expires=") else {
+                return line.to_owned();
+            };
+            let rest = rest.split_once(" GMT").map_or("", |(_, rest)| rest);
+            format!("Set-Cookie: {start}expires=THEN{rest}")
+        }
         _ => line.to_owned(),
     }
-}
-
-/// Carries out one exchange. Returns what was seen, and how many requests were answered and so are to be logged.
-fn drive(
-    running: &Running,
-    origin: &Origin,
-    exchange: &Exchange,
-    names: &Names,
-) -> (String, usize) {
-    origin.script(
-        exchange
-            .replies
-            .iter()
-            .map(|(bytes, then)| (names.recall(bytes), *then)),
-    );
-    let mut client = running.connect();
-    client.patience(RESPONSE);
-    let responses: Vec<Vec<u8>> = exchange
-        .steps
-        .iter()
-        .flat_map(|step| ask(&mut client, step, names))
-        .collect();
-    let (mut tunnelled, mut end) = (String::new(), "");
-    let answered = responses
-        .iter()
-        .filter(|response| !response.is_empty())
-        .count();
-    let last = responses.last().map_or(&[] as &[u8], Vec::as_slice);
-    let tunnels = !exchange.tunnel.is_empty() || wire::find(last, b" 101 ").is_some();
-    if tunnels {
-        tunnelled = tunnel(client, origin, &exchange.tunnel, names);
-    } else {
-        end = ending(&mut client, last);
-    }
-    let mut text = String::new();
-    for request in origin.received() {
-        text += &names.section(
-            &format!("origin, connection {}", request.connection),
-            &request.bytes,
-        );
-    }
-    for response in responses {
-        text += &names.section("client", &response);
-    }
-    (text + &tunnelled + end, answered.max(usize::from(tunnels)))
 }
 
 fn ask(client: &mut Conn, step: &Step, names: &Names) -> Vec<Vec<u8>> {
@@ -180,13 +401,13 @@ fn ask(client: &mut Conn, step: &Step, names: &Names) -> Vec<Vec<u8>> {
 }
 
 /// Says whether the server ended the connection. Where the response announces it, it has time for it.
-fn ending(client: &mut Conn, response: &[u8]) -> &'static str {
+fn ending(client: &mut Conn, response: &[u8], patience: Patience) -> &'static str {
     let connection = field(response, "connection");
     let announced = connection.as_deref() == Some("close") || response.starts_with(b"HTTP/1.0");
     client.patience(if announced || response.is_empty() {
-        RESPONSE
+        patience.response
     } else {
-        WATCH
+        patience.watch
     });
     if client.is_ended() {
         "---- closed\n"
@@ -196,11 +417,17 @@ fn ending(client: &mut Conn, response: &[u8]) -> &'static str {
 }
 
 /// Sends the tunnelled bytes, ends the client's direction, then the origin's, and says what arrived at either side.
-fn tunnel(mut client: Conn, origin: &Origin, sent: &[Sent], names: &Names) -> String {
+fn tunnel(
+    mut client: Conn,
+    origin: &Origin,
+    sent: &[Sent],
+    names: &Names,
+    patience: Patience,
+) -> String {
     let Some(mut far) = origin.upgraded() else {
         return "---- no tunnel\n".to_owned();
     };
-    far.patience(RESPONSE);
+    far.patience(patience.response);
     for one in sent {
         match one {
             Sent::ByClient(bytes) => client.send(bytes),

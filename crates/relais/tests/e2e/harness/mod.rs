@@ -21,8 +21,9 @@ impl Dir {
     /// A new folder below the system's temporary folder, writable by the user to which a server started by root drops.
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Always of the same length, so that a page that shows it has the same length in every run.
         let name = format!(
-            "relais-e2e-{}-{}",
+            "relais-e2e-{:07}-{:05}",
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );

@@ -16,6 +16,10 @@ pub(crate) enum Then {
     Close,
     /// It keeps the connection open and says no more.
     Silence,
+    /// It resets the connection once the answer has had time to arrive.
+    Reset,
+    /// It has sent the answer line by line with pauses, and waits for the next request.
+    Slow,
 }
 
 /// A request as it arrived.
@@ -38,7 +42,8 @@ pub(crate) struct Origin {
 struct State {
     replies: VecDeque<(Vec<u8>, Then)>,
     received: Vec<Received>,
-    open: Vec<TcpStream>,
+    /// The open connections by number; one that is to be reset is owned by its thread alone.
+    open: Vec<Option<TcpStream>>,
 }
 
 impl Origin {
@@ -72,7 +77,7 @@ impl Origin {
         let mut state = lock(&self.state);
         state.replies = replies.into_iter().collect();
         state.received.clear();
-        for stream in state.open.drain(..) {
+        for stream in state.open.drain(..).flatten() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
         while self.upgraded.try_recv().is_ok() {}
@@ -94,6 +99,9 @@ impl Origin {
     }
 }
 
+/// How long what was sent has to arrive before something else happens on the connection.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(60);
+
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("the origin's state")
 }
@@ -106,9 +114,7 @@ fn accept(
 ) {
     let mut open = lock(state);
     let number = open.open.len();
-    if let Ok(copy) = stream.try_clone() {
-        open.open.push(copy);
-    }
+    open.open.push(stream.try_clone().ok());
     drop(open);
     let (state, upgraded) = (Arc::clone(state), upgraded.clone());
     std::thread::spawn(move || serve(Conn::new(stream), number, respond, &state, &upgraded));
@@ -129,13 +135,25 @@ fn serve(
         let scripted = lock(state).replies.pop_front();
         let (reply, then) = scripted.unwrap_or_else(|| (respond(&bytes), Then::Keep));
         lock(state).received.push(Received { connection, bytes });
-        conn.send(&reply);
+        if then == Then::Slow {
+            conn.send_slowly(&reply);
+        } else {
+            conn.send(&reply);
+        }
         if reply.starts_with(b"HTTP/1.1 101") || switches(&reply) {
             let _ = upgraded.send(conn);
             return;
         }
         match then {
-            Then::Keep => {}
+            Then::Keep | Then::Slow => {}
+            Then::Reset => {
+                std::thread::sleep(PAUSE);
+                if let Some(copy) = lock(state).open.get_mut(connection) {
+                    copy.take();
+                }
+                conn.reset();
+                return;
+            }
             Then::Close => return,
             Then::Silence => {
                 conn.rest();

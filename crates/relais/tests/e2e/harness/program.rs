@@ -194,10 +194,15 @@ impl Running {
 
     /// Waits until the access log has this many lines, at most `count` lines that are there already included.
     pub(crate) fn access_log(&self, count: usize) -> Vec<String> {
+        self.log("access.log", count)
+    }
+
+    /// The same of another log in the test's folder.
+    pub(crate) fn log(&self, name: &str, count: usize) -> Vec<String> {
         let lines = || -> Vec<String> {
             self.site
                 .dir
-                .read("access.log")
+                .read(name)
                 .lines()
                 .map(str::to_owned)
                 .collect()

@@ -11,6 +11,7 @@ pub(crate) struct Conn {
     stream: TcpStream,
     buffer: Vec<u8>,
     ended: bool,
+    is_reset: bool,
 }
 
 /// Which message is expected; it decides where the body ends (RFC 9112 section 6.3).
@@ -41,6 +42,7 @@ impl Conn {
             stream,
             buffer: Vec::new(),
             ended: false,
+            is_reset: false,
         }
     }
 
@@ -59,6 +61,21 @@ impl Conn {
     /// Sends the bytes; a peer that is gone is noticed by the next read.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends the bytes line by line, each after a pause.
+    pub(crate) fn send_slowly(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            std::thread::sleep(Duration::from_millis(20));
+            self.send(line);
+        }
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(&mut self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))
+            .expect("have the connection reset when it is closed");
+        self.is_reset = true;
     }
 
     /// Ends the sending direction.
@@ -182,6 +199,10 @@ impl Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         // A copy of the descriptor elsewhere must not keep the connection open.
+        if self.is_reset {
+            // A shutdown would send an orderly end first; the copies are dropped by whoever holds them.
+            return;
+        }
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
