@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -82,7 +82,7 @@ impl<'a> Stage<'a> {
     /// Writes the configuration and the files of the cases.
     pub(super) fn new(program: Program, cases: &[&'a Case], patience: Patience) -> Self {
         let mut stage = Self {
-            site: Site::new(program, ""),
+            site: Site::at(quiet_address(), program, ""),
             places: Vec::new(),
             patience,
         };
@@ -223,9 +223,7 @@ impl<'a> Place<'a> {
         names.extend(addresses.zip(origins).collect::<Vec<_>>().into_iter().rev());
         names.push((self.address.to_string(), "LISTEN"));
         names.push((self.dead.clone(), "DEAD"));
-        if !self.case.is_alone() {
-            names.push((self.address.ip().to_string(), "ADDRESS"));
-        }
+        names.push((self.address.ip().to_string(), "ADDRESS"));
         Names(names)
     }
 
@@ -301,6 +299,14 @@ impl<'a> Place<'a> {
         }
         (text + &tunnelled + end, answered.max(usize::from(tunnels)))
     }
+}
+
+/// A free address at a host of the loopback network from which nobody connects, so that no connection takes its port
+/// before the program does.
+fn quiet_address() -> SocketAddr {
+    TcpListener::bind("127.0.1.99:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("ask the kernel for a port")
 }
 
 /// The modules that cases use beside those of every test; what a case does not configure has no effect on it.

@@ -47,9 +47,14 @@ impl Site {
     /// Writes the configuration `body` behind the lines that every test needs. In `body`, `LISTEN` stands for the
     /// address to listen on and `DIR` for the test's folder.
     pub(crate) fn new(program: Program, body: &str) -> Self {
+        Self::at(free_address(), program, body)
+    }
+
+    /// The same with the address to listen on.
+    pub(crate) fn at(address: SocketAddr, program: Program, body: &str) -> Self {
         let site = Self {
             dir: Dir::new(),
-            address: free_address(),
+            address,
             program,
         };
         site.configure(body);
