@@ -44,7 +44,7 @@ pub(crate) async fn run(mut turn: Turn<'_>, client: &mut Client, balanced: &Bala
                 Err(respond) => return answer::own(turn, client, &respond, Body::Unread).await,
             },
         };
-        match turn.worker.pool.acquire(worker).await {
+        match forward::connection(turn, &forward).await {
             Ok(lease) => {
                 let next = forward::carry(turn, client, &forward, asked, lease).await;
                 judge(turn, balancer, &member);

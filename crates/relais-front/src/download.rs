@@ -26,6 +26,9 @@ const INTERIM_MAX: u32 = 100;
 pub(crate) enum Finished {
     /// The origin has switched protocols.
     Switching(ResponseHead),
+    /// The configuration puts an answer of relais' own in its place
+    /// (`ProxyErrorOverride`).
+    Overridden(Respond),
     /// The response has been sent whole.
     Response {
         /// Whether the origin's connection may carry another request.
@@ -130,7 +133,7 @@ impl Download<'_, '_> {
                     if self.shared.held.replace(false) {
                         self.shared.go.notify_one();
                     }
-                    if interim_allowed(self.turn, status) {
+                    if interim_allowed(self.turn, self.forward.treatment.interim, status) {
                         self.relay_interim(&mut head, to).await?;
                     }
                     head.clear();
@@ -149,6 +152,7 @@ impl Download<'_, '_> {
     ) -> Result<(), Trouble> {
         let limits = ResponseLimits {
             field: self.forward.worker.field_max,
+            skip_bad: self.forward.treatment.skip_bad_fields,
             ..ResponseLimits::default()
         };
         loop {
@@ -217,6 +221,10 @@ impl Download<'_, '_> {
         input: &mut Input,
         to: &mut WriteHalf<'_>,
     ) -> Result<Finished, Trouble> {
+        if self.forward.treatment.overrides.contains(head.status()) {
+            self.turn.verdict.set(Verdict::Status(head.status()));
+            return Ok(Finished::Overridden(overridden(head)));
+        }
         let method = self.turn.exchange.head.method();
         let framing = head.framing(method).map_err(Trouble::Malformed)?;
         let body = self.client_framing(framing.body);
@@ -468,6 +476,17 @@ pub(crate) fn is_managed(name: &[u8]) -> bool {
     NAMES
         .iter()
         .any(|managed| name.eq_ignore_ascii_case(managed))
+}
+
+/// The answer in place of an origin's error; how to authenticate stays.
+fn overridden(head: &ResponseHead) -> Respond {
+    let challenges = head.fields.get_all("WWW-Authenticate");
+    Respond {
+        fields: challenges
+            .map(|value| ("WWW-Authenticate", value.to_vec()))
+            .collect(),
+        ..Respond::status(head.status())
+    }
 }
 
 /// Fields in the order in which httpd sends an origin's: as they came, but

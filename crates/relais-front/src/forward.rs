@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use relais_http1::{BodyDecoder, BodyError, BodyLength, Expect, Step, Version};
-use relais_policy::{Forward, Respond, WorkerSpec};
+use relais_policy::{Forward, Interim, Respond, WorkerSpec};
 use relais_telemetry::Level;
 use relais_upstream::{ConnectError, Lease};
 use tokio::sync::Notify;
@@ -23,7 +23,7 @@ use crate::connection::Client;
 use crate::download::{Download, Finished, Trouble};
 use crate::handshake::{self, Asked};
 use crate::input::Input;
-use crate::time::write_counted;
+use crate::time::{write_all_within, write_counted};
 use crate::turn::{Next, Sent, Turn, Verdict};
 use crate::upload::{Upload, UploadError};
 
@@ -72,12 +72,22 @@ pub(crate) async fn run(
     if let Err(error) = check_arrived(turn, client) {
         return broken(turn, client, &error).await;
     }
-    match turn.worker.pool.acquire(&forward.worker).await {
+    match connection(turn, forward).await {
         Ok(lease) => carry(turn, client, forward, asked, lease).await,
         Err(error) => {
             turn.url.clone_from(&forward.url);
             unreachable(turn, client, &forward.worker, &error).await
         }
+    }
+}
+
+/// A connection for a request, kept or fresh.
+pub(crate) async fn connection(turn: &Turn<'_>, forward: &Forward) -> Result<Lease, ConnectError> {
+    let pool = &turn.worker.pool;
+    if forward.treatment.fresh {
+        pool.connect(&forward.worker).await
+    } else {
+        pool.acquire(&forward.worker).await
     }
 }
 
@@ -99,6 +109,15 @@ pub(crate) async fn carry(
 ) -> Next {
     turn.url.clone_from(&forward.url);
     let worker = &forward.worker;
+    let limit = turn.spec().timeout;
+    if forward.treatment.continue_here
+        && turn.exchange.meta.expect == Expect::Continue
+        && write_all_within(limit, &mut client.stream, b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await
+            .is_err()
+    {
+        return Next::Drop;
+    }
     let mut pinged = false;
     loop {
         let mut input = Input::default();
@@ -280,8 +299,11 @@ async fn conclude(
     } = ended;
     let whole = shared.upload_done.get();
     match finished {
-        Finished::Switching(head) => match handshake::accept(forward, asked, &head) {
+        Finished::Switching(mut head) => match handshake::accept(forward, asked, &head) {
             Ok(websocket) => {
+                for phase in turn.exchange.site.phases.response {
+                    phase(&turn.exchange, &mut head);
+                }
                 let member = turn.member.take();
                 handshake::plan(turn, forward, &head, websocket, lease, input, member)
             }
@@ -291,6 +313,11 @@ async fn conclude(
                 answer::own(turn, client, &proxy_error(502, message), body).await
             }
         },
+        Finished::Overridden(respond) => {
+            // The origin's own page is not read, so its connection ends.
+            let body = if whole { Body::Done } else { Body::Lost };
+            answer::own(turn, client, &respond, body).await
+        }
         Finished::Response {
             reusable,
             keep_alive,
@@ -400,9 +427,13 @@ async fn client_failed(
 
 /// Whether an interim response may go to the client: HTTP/1.0 has none, and
 /// `100 Continue` goes only to a client that waits for it.
-pub(crate) fn interim_allowed(turn: &Turn<'_>, status: u16) -> bool {
-    turn.exchange.head.version() == Version::Http11
-        && (status != 100 || turn.exchange.meta.expect == Expect::Continue)
+pub(crate) fn interim_allowed(turn: &Turn<'_>, interim: Interim, status: u16) -> bool {
+    let wanted = match interim {
+        Interim::None => false,
+        Interim::All => true,
+        Interim::Asked => status != 100 || turn.exchange.meta.expect == Expect::Continue,
+    };
+    wanted && turn.exchange.head.version() == Version::Http11
 }
 
 /// The kinds of failure that mean the other end has gone.

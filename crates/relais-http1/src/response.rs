@@ -21,6 +21,9 @@ pub struct ResponseLimits {
     pub fields: usize,
     /// Most bytes in the whole head.
     pub head: usize,
+    /// Whether a field line without a colon is left out instead of making the response malformed
+    /// (`ProxyBadHeader Ignore`).
+    pub skip_bad: bool,
 }
 
 /// The head of a response. One value serves all responses of a connection and keeps its memory.
@@ -109,6 +112,7 @@ impl Default for ResponseLimits {
             field: 8192,
             fields: 1000,
             head: 1 << 20,
+            skip_bad: false,
         }
     }
 }
@@ -249,7 +253,13 @@ impl ResponseHead {
         if let [b' ' | b'\t', ..] = line {
             return self.take_fold(trim_ows(line), limits);
         }
-        let colon = memchr::memchr(b':', line).ok_or(ResponseError::NoColon)?;
+        let Some(colon) = memchr::memchr(b':', line) else {
+            return if limits.skip_bad {
+                Ok(())
+            } else {
+                Err(ResponseError::NoColon)
+            };
+        };
         let name = trim_ows_end(&line[..colon]);
         let value = trim_ows(&line[colon + 1..]);
         if !is_token(name) {

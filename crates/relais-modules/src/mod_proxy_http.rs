@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use relais_expr::{Groups, Lookup, Variable};
 use relais_http1::{
-    BodyLength, Fields, Version, strip_hop_by_hop, write_field, write_request_line,
+    BodyLength, Expect, Fields, Version, strip_hop_by_hop, write_field, write_request_line,
 };
 use relais_policy::{
-    Balanced, Decision, Directive, Exchange, Flow, Forward, Module, Respond, Scheme, WorkerSpec,
-    write_connection,
+    Balanced, Decision, Directive, Exchange, Flow, Forward, Interim, Module, Respond, Scheme,
+    Treatment, WorkerSpec, write_connection,
 };
 
 use crate::mod_proxy::{self, Worker, proxy_error};
@@ -64,6 +64,7 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         exchange,
         parts,
         hops,
+        version: version(exchange),
         reuse: worker.reuse,
         ping: worker.ping.is_some(),
         upgrade: upgrade.as_ref().map(|asked| asked.value.as_slice()),
@@ -74,6 +75,7 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         worker,
         url: url.to_vec(),
         upgrade: upgrade.map(|asked| asked.allowed),
+        treatment: treatment(exchange),
     });
     Ok(if forward.upgrade.is_some() {
         Decision::Tunnel(forward)
@@ -114,6 +116,7 @@ fn balance(
         exchange,
         parts,
         hops,
+        version: version(exchange),
         reuse: true,
         ping: false,
         upgrade: None,
@@ -131,9 +134,51 @@ fn balance(
         fields: lines,
         may_ping: exchange.meta.body != BodyLength::None && !fields.contains("Expect"),
         asked: asked_upgrade(exchange),
-        reuse: exchange.environment.get(b"proxy-nokeepalive").is_none(),
+        reuse: !closes(exchange),
         key,
+        version: head.version,
+        treatment: treatment(exchange),
     })))
+}
+
+/// What the variables of a request say about its connection and its answer
+/// (mod_proxy.html#envsettings).
+fn treatment(exchange: &Exchange<'_>) -> Treatment {
+    let set = |name: &[u8]| exchange.environment.get(name);
+    let interim = match set(b"proxy-interim-response") {
+        Some(value) if value.eq_ignore_ascii_case(b"Suppress") => Interim::None,
+        Some(value) if value.eq_ignore_ascii_case(b"RFC") => Interim::All,
+        _ => Interim::Asked,
+    };
+    let section = exchange.section_settings::<mod_proxy::Section>();
+    Treatment {
+        overrides: section.overrides(),
+        interim,
+        fresh: set(b"proxy-initial-not-pooled").is_some() && exchange.connection.requests == 0,
+        continue_here: !section.forward_continue(),
+        skip_bad_fields: exchange
+            .host_settings::<mod_proxy::Host>()
+            .skip_bad_fields(),
+    }
+}
+
+/// Whether the connection to the origin ends with this request.
+fn closes(exchange: &Exchange<'_>) -> bool {
+    exchange.environment.get(b"proxy-nokeepalive").is_some() || version(exchange) == Version::Http10
+}
+
+/// The version of the request line. A chunked body needs HTTP/1.1, whatever
+/// `force-proxy-request-1.0` says.
+fn version(exchange: &Exchange<'_>) -> Version {
+    let forced = exchange
+        .environment
+        .get(b"force-proxy-request-1.0")
+        .is_some();
+    if forced && exchange.meta.body != BodyLength::Chunked {
+        Version::Http10
+    } else {
+        Version::Http11
+    }
 }
 
 /// The variables of a balancer's key.
@@ -164,12 +209,12 @@ fn origin(
             })?
         }
     };
-    let spec = Arc::clone(worker.spec(proxy.timeout(), exchange.host.spec.timeout));
+    let spec = Arc::clone(worker.spec(&proxy.defaults(exchange.host.spec.timeout)));
     let upgrade = asked_upgrade(exchange).and_then(|value| {
         let allowed = spec.upgrade(&value)?;
         Some(Protocols { value, allowed })
     });
-    if exchange.environment.get(b"proxy-nokeepalive").is_some() && spec.reuse {
+    if closes(exchange) && spec.reuse {
         return Ok((
             Arc::new(WorkerSpec {
                 reuse: false,
@@ -192,7 +237,7 @@ fn asked_upgrade(exchange: &Exchange<'_>) -> Option<Vec<u8>> {
 /// `Max-Forwards` less one. At zero the request ends here (RFC 9110 §7.6.2).
 fn hops_left(exchange: &Exchange<'_>) -> Result<Option<u64>, Respond> {
     let Some(value) = exchange.fields().get("Max-Forwards") else {
-        return Ok(None);
+        return Ok(exchange.host_settings::<mod_proxy::Host>().max_forwards());
     };
     let number = std::str::from_utf8(value)
         .ok()
@@ -240,6 +285,7 @@ struct Head<'a> {
     exchange: &'a Exchange<'a>,
     parts: mod_proxy::Parts<'a>,
     hops: Option<u64>,
+    version: Version,
     reuse: bool,
     /// Whether the origin has to say that it is there before a body is sent.
     ping: bool,
@@ -259,7 +305,7 @@ impl Head<'_> {
             &mut out,
             self.exchange.head.method(),
             self.parts.path,
-            Version::Http11,
+            self.version,
         )
         .map_err(|_| refused())?;
         let unfit = || proxy_error(500, "a request field cannot be sent on", "");
@@ -303,9 +349,13 @@ impl Head<'_> {
         if self.ping && has_body && !fields.contains("Expect") {
             fields.append("Expect", "100-Continue")?;
         }
-        if let (Some(hops), true) = (self.hops, fields.contains("Max-Forwards")) {
+        if let Some(hops) = self.hops {
             fields.set("Max-Forwards", hops.to_string())?;
         }
+        if self.exchange.meta.expect == Expect::Continue && !self.section().forward_continue() {
+            fields.remove("Expect");
+        }
+        mod_proxy::apply_via(self.exchange, self.exchange.head.version(), &mut fields)?;
         if self.section().add_headers() {
             self.add_forwarded(&mut fields)?;
         }
@@ -324,7 +374,10 @@ impl Head<'_> {
     /// The body's framing, then the connection's own fields.
     fn write_framing(&self, out: &mut Vec<u8>) {
         self.write_length(out);
-        write_connection(self.upgrade, self.reuse, out);
+        // HTTP/1.0 has no connection to speak of.
+        if self.version == Version::Http11 {
+            write_connection(self.upgrade, self.reuse, out);
+        }
     }
 
     fn write_length(&self, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use relais_http1::{Version, write_field, write_request_line};
 
-use crate::decision::Forward;
+use crate::decision::{Forward, Treatment};
 use crate::spec::WorkerSpec;
 
 /// One `balancer://name`.
@@ -197,6 +197,10 @@ pub struct Balanced {
     pub reuse: bool,
     /// The request's key, for [`Method::Rendezvous`].
     pub key: Vec<u8>,
+    /// HTTP/1.0 where `force-proxy-request-1.0` says so.
+    pub version: Version,
+    /// What is done about the connection and the answer.
+    pub treatment: Treatment,
 }
 
 impl Balanced {
@@ -210,7 +214,7 @@ impl Balanced {
             Arc::make_mut(&mut worker).reuse = false;
         }
         let mut head = Vec::with_capacity(self.fields.len() + target.len() + 128);
-        write_request_line(&mut head, &self.method, target, Version::Http11).ok()?;
+        write_request_line(&mut head, &self.method, target, self.version).ok()?;
         let own = worker.authority().as_bytes();
         write_field(&mut head, b"Host", self.host.as_deref().unwrap_or(own));
         if self.may_ping && worker.ping.is_some() {
@@ -222,13 +226,16 @@ impl Balanced {
             .as_deref()
             .and_then(|asked| worker.upgrade(asked));
         let asked = self.asked.as_deref().filter(|_| upgrade.is_some());
-        write_connection(asked, worker.reuse, &mut head);
+        if self.version == Version::Http11 {
+            write_connection(asked, worker.reuse, &mut head);
+        }
         head.extend_from_slice(b"\r\n");
         Some(Forward {
             head,
             url: [worker.name.as_bytes(), target].concat(),
             upgrade,
             worker,
+            treatment: self.treatment.clone(),
         })
     }
 }

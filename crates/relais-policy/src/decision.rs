@@ -96,6 +96,60 @@ pub struct Forward {
     /// For a tunnel, the protocols that were asked for and that the rule
     /// allows, as a list: a 101 has to name one of them.
     pub upgrade: Option<Vec<u8>>,
+    /// What is done about the connection and the answer.
+    pub treatment: Treatment,
+}
+
+/// What the configuration says about a request's connection to its origin and
+/// about the answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Treatment {
+    /// `ProxyErrorOverride`: which answers make room for relais' own.
+    pub overrides: Overrides,
+    /// `proxy-interim-response`: which interim responses are passed on.
+    pub interim: Interim,
+    /// `proxy-initial-not-pooled`: only a fresh connection will do.
+    pub fresh: bool,
+    /// `Proxy100Continue Off`: relais itself tells the client to go on.
+    pub continue_here: bool,
+    /// `ProxyBadHeader Ignore`: a response's line without a colon is left out.
+    pub skip_bad_fields: bool,
+}
+
+/// `ProxyErrorOverride`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Overrides {
+    /// None.
+    #[default]
+    None,
+    /// Those with a status from 400 on.
+    Errors,
+    /// Those with one of these statuses.
+    Listed(Arc<[u16]>),
+}
+
+impl Overrides {
+    /// Whether an answer with this status makes room.
+    #[must_use]
+    pub fn contains(&self, status: u16) -> bool {
+        match self {
+            Self::None => false,
+            Self::Errors => status >= 400,
+            Self::Listed(statuses) => statuses.contains(&status),
+        }
+    }
+}
+
+/// Which interim responses are passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Interim {
+    /// All but a 100 that the client did not ask for.
+    #[default]
+    Asked,
+    /// All (`RFC`).
+    All,
+    /// None (`Suppress`).
+    None,
 }
 
 impl fmt::Display for Decision {

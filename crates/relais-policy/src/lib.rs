@@ -25,7 +25,7 @@ pub use balancer::{
     Balanced, BalancerSettings, BalancerSpec, MemberSpec, MemberStatus, Method, Sticky,
     write_connection,
 };
-pub use decision::{Decision, Forward, Respond};
+pub use decision::{Decision, Forward, Interim, Overrides, Respond, Treatment};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
     Answer, Connection, Environment, ErrorDocument, Exchange, Flow, Load, LogLine, Lookup,

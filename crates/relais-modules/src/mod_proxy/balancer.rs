@@ -10,7 +10,7 @@ use relais_policy::{
 };
 
 use super::params::{Of, Params, key_value};
-use super::worker::Worker;
+use super::worker::{Defaults, Worker};
 use super::{Host, Proxy, last_span, url};
 use crate::values;
 
@@ -98,12 +98,7 @@ impl Balancer {
     }
 
     /// Makes what the upstream crate needs.
-    pub(crate) fn finish(
-        &self,
-        index: usize,
-        proxy_timeout: Option<Duration>,
-        timeout: Duration,
-    ) -> Arc<BalancerSpec> {
+    pub(crate) fn finish(&self, index: usize, defaults: &Defaults) -> Arc<BalancerSpec> {
         let spec = self.spec.get_or_init(|| {
             let members = self.members.iter();
             Arc::new(BalancerSpec {
@@ -111,7 +106,7 @@ impl Balancer {
                 inherited: self.inherited,
                 index,
                 members: members
-                    .map(|member| member_spec(member, proxy_timeout, timeout))
+                    .map(|member| member_spec(member, defaults))
                     .collect(),
                 settings: self.params.settings(),
             })
@@ -120,12 +115,12 @@ impl Balancer {
     }
 }
 
-fn member_spec(member: &Worker, proxy_timeout: Option<Duration>, timeout: Duration) -> MemberSpec {
+fn member_spec(member: &Worker, defaults: &Defaults) -> MemberSpec {
     let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let own = &member.params().member;
     MemberSpec {
         url: shown(member.name()),
-        worker: Arc::clone(member.spec(proxy_timeout, timeout)),
+        worker: Arc::clone(member.spec(defaults)),
         path: shown(member.path()),
         route: own.route.clone().unwrap_or_default(),
         redirect: own.redirect.clone().unwrap_or_default(),

@@ -6,16 +6,20 @@
 
 mod balancer;
 mod canonical;
+mod cookies;
 mod params;
 mod pass;
 mod reverse;
+mod settings;
 mod url;
+mod via;
 mod worker;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use relais_conf::Text;
-use relais_policy::{Context, Directive, HostSpec, Module, Problem, Set};
+use relais_conf::{Diagnostic, Text};
+use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, Set};
 
 pub(crate) use balancer::is_balancer;
 pub(crate) use canonical::canonicalise;
@@ -23,7 +27,8 @@ pub(crate) use params::Params;
 pub(crate) use pass::translate;
 pub(crate) use reverse::respond_head;
 pub(crate) use url::{Parts, check_target, proxy_error, split};
-pub(crate) use worker::{Worker, longest};
+pub(crate) use via::apply as apply_via;
+pub(crate) use worker::{Defaults, Worker, longest};
 
 use crate::values;
 
@@ -37,6 +42,11 @@ pub struct Host {
     workers: Vec<Worker>,
     balancers: Vec<balancer::Balancer>,
     inherit_balancers: Option<bool>,
+    via: Option<via::Via>,
+    max_forwards: Option<Option<u64>>,
+    skip_bad_fields: Option<bool>,
+    receive_buffer: Option<Option<u32>>,
+    source: Option<IpAddr>,
     timeout: Option<Duration>,
     /// `Timeout`, as the core has it, for workers without a limit.
     inherit: Option<bool>,
@@ -49,17 +59,41 @@ pub struct Section {
     reverses: Vec<reverse::Reverse>,
     preserve_host: Option<bool>,
     add_headers: Option<bool>,
+    cookie_domains: Vec<(Vec<u8>, Vec<u8>)>,
+    cookie_paths: Vec<(Vec<u8>, Vec<u8>)>,
+    overrides: Option<Overrides>,
+    forward_continue: Option<bool>,
 }
 
 impl Host {
+    /// `ProxyVia`.
+    fn via(&self) -> via::Via {
+        self.via.unwrap_or(via::Via::Off)
+    }
+
+    /// `ProxyMaxForwards`; `None` adds no `Max-Forwards`.
+    pub(crate) fn max_forwards(&self) -> Option<u64> {
+        self.max_forwards.flatten()
+    }
+
+    /// `ProxyBadHeader Ignore`.
+    pub(crate) fn skip_bad_fields(&self) -> bool {
+        self.skip_bad_fields.unwrap_or(false)
+    }
+
     /// The worker with the longest URL that the target begins with.
     pub(crate) fn worker_for(&self, url: &[u8]) -> Option<&Worker> {
         worker::longest(&self.workers, url)
     }
 
-    /// `ProxyTimeout`.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// What its workers have where their own parameters say nothing; `timeout`
+    /// is the host's.
+    pub(crate) fn defaults(&self, timeout: Duration) -> Defaults {
+        Defaults {
+            timeout: self.timeout.unwrap_or(timeout),
+            receive_buffer: self.receive_buffer.flatten(),
+            source: self.source,
+        }
     }
 }
 
@@ -67,6 +101,16 @@ impl Section {
     /// `ProxyPreserveHost`.
     pub(crate) fn preserve_host(&self) -> bool {
         self.preserve_host.unwrap_or(false)
+    }
+
+    /// `ProxyErrorOverride`.
+    pub(crate) fn overrides(&self) -> Overrides {
+        self.overrides.clone().unwrap_or_default()
+    }
+
+    /// `Proxy100Continue`.
+    pub(crate) fn forward_continue(&self) -> bool {
+        self.forward_continue.unwrap_or(true)
     }
 
     /// `ProxyAddHeaders`.
@@ -281,6 +325,163 @@ impl Module for Proxy {
             }),
         },
         Directive {
+            name: "ProxyPassReverseCookieDomain",
+            syntax: "ProxyPassReverseCookieDomain internal-domain public-domain",
+            context: Context::ANY,
+            default: None,
+            doc: "Replaces the Domain of an origin's cookies.",
+            accepts: &["ProxyPassReverseCookieDomain be.internal pub.example"],
+            refuses: &[
+                "ProxyPassReverseCookieDomain a",
+                "ProxyPassReverseCookieDomain a b c",
+            ],
+            set: Set::Take2(cookies::set_domain),
+        },
+        Directive {
+            name: "ProxyPassReverseCookiePath",
+            syntax: "ProxyPassReverseCookiePath internal-path public-path",
+            context: Context::ANY,
+            default: None,
+            doc: "Replaces the Path of an origin's cookies that begins with a path.",
+            accepts: &["ProxyPassReverseCookiePath /x /app"],
+            refuses: &[
+                "ProxyPassReverseCookiePath /x",
+                "ProxyPassReverseCookiePath",
+            ],
+            set: Set::Take2(cookies::set_path),
+        },
+        Directive {
+            name: "ProxyErrorOverride",
+            syntax: "ProxyErrorOverride Off|On [code [code ...]]",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Whether an origin's errors, or those with these statuses, make room for this server's own pages.",
+            accepts: &[
+                "ProxyErrorOverride On",
+                "ProxyErrorOverride Off",
+                "ProxyErrorOverride On 404 500 502",
+            ],
+            refuses: &[
+                "ProxyErrorOverride",
+                "ProxyErrorOverride maybe",
+                "ProxyErrorOverride On 200",
+                "ProxyErrorOverride On 4xx",
+                "ProxyErrorOverride Off 404",
+            ],
+            set: Set::Words(settings::set_overrides),
+        },
+        Directive {
+            name: "ProxyVia",
+            syntax: "ProxyVia On|Off|Full|Block",
+            context: Context::HOST,
+            default: Some("Off"),
+            doc: "Whether this server adds itself to Via, or removes that field.",
+            accepts: &[
+                "ProxyVia On",
+                "ProxyVia off",
+                "ProxyVia Full",
+                "ProxyVia Block",
+            ],
+            refuses: &["ProxyVia", "ProxyVia maybe"],
+            set: Set::Take1(settings::set_via),
+        },
+        Directive {
+            name: "ProxyMaxForwards",
+            syntax: "ProxyMaxForwards number",
+            context: Context::HOST,
+            default: Some("-1"),
+            doc: "The Max-Forwards of requests that come without one; a negative number adds none.",
+            accepts: &["ProxyMaxForwards 10", "ProxyMaxForwards -1"],
+            refuses: &["ProxyMaxForwards", "ProxyMaxForwards x"],
+            set: Set::Take1(settings::set_max_forwards),
+        },
+        Directive {
+            name: "ProxyBadHeader",
+            syntax: "ProxyBadHeader IsError|Ignore|StartBody",
+            context: Context::HOST,
+            default: Some("IsError"),
+            doc: "What becomes of a response with a field line that has no colon.",
+            accepts: &["ProxyBadHeader IsError", "ProxyBadHeader ignore"],
+            refuses: &[
+                "ProxyBadHeader",
+                "ProxyBadHeader StartBody",
+                "ProxyBadHeader x",
+            ],
+            set: Set::Take1(settings::set_bad_header),
+        },
+        Directive {
+            name: "Proxy100Continue",
+            syntax: "Proxy100Continue On|Off",
+            context: Context::ANY,
+            default: Some("On"),
+            doc: "Whether the origin, and not this server, tells a client to send the body it announces.",
+            accepts: &["Proxy100Continue On", "Proxy100Continue Off"],
+            refuses: &["Proxy100Continue", "Proxy100Continue x"],
+            set: Set::Flag(|slot, on| {
+                slot.section.forward_continue = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyReceiveBufferSize",
+            syntax: "ProxyReceiveBufferSize bytes",
+            context: Context::HOST,
+            default: Some("0"),
+            doc: "The size of the receive buffers of sockets to origins; 0 leaves it to the system.",
+            accepts: &["ProxyReceiveBufferSize 0", "ProxyReceiveBufferSize 65536"],
+            refuses: &["ProxyReceiveBufferSize", "ProxyReceiveBufferSize 511"],
+            set: Set::Take1(|slot, word| {
+                let size = params::buffer(word, "ProxyReceiveBufferSize")?;
+                slot.host.receive_buffer = Some(size);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyIOBufferSize",
+            syntax: "ProxyIOBufferSize bytes",
+            context: Context::HOST,
+            default: Some("8192"),
+            doc: "The size of buffers for bodies; relais sizes them by what arrives.",
+            accepts: &["ProxyIOBufferSize 8192"],
+            refuses: &["ProxyIOBufferSize", "ProxyIOBufferSize 511"],
+            set: Set::Take1(|slot, word| {
+                params::buffer(word, "ProxyIOBufferSize")?;
+                let message =
+                    "ProxyIOBufferSize has no effect here: buffers grow with what arrives";
+                let note = Diagnostic::note("RC0308", word.span(), message);
+                slot.diagnostics.push(note);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxyStatus",
+            syntax: "ProxyStatus Off|On|Full",
+            context: Context::HOST,
+            default: Some("Off"),
+            doc: "Whether the status page shows balancers.",
+            accepts: &["ProxyStatus On", "ProxyStatus Full", "ProxyStatus Off"],
+            refuses: &["ProxyStatus", "ProxyStatus x"],
+            set: Set::Take1(|slot, word| {
+                if values::choice(word, "ProxyStatus", &["Off", "On", "Full"])? > 0 {
+                    let message =
+                        "ProxyStatus has no effect yet: the status page shows no balancers";
+                    let note = Diagnostic::note("RC0308", word.span(), message);
+                    slot.diagnostics.push(note);
+                }
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "ProxySourceAddress",
+            syntax: "ProxySourceAddress address",
+            context: Context::HOST,
+            default: None,
+            doc: "The local address of connections to origins.",
+            accepts: &["ProxySourceAddress 127.0.0.1", "ProxySourceAddress ::1"],
+            refuses: &["ProxySourceAddress", "ProxySourceAddress host.example"],
+            set: Set::Take1(settings::set_source),
+        },
+        Directive {
             name: "ProxyPassInherit",
             syntax: "ProxyPassInherit On|Off",
             context: Context::HOST,
@@ -313,6 +514,11 @@ impl Module for Proxy {
                 .collect(),
             balancers: merge_balancers(outer, inner),
             inherit_balancers: inner.inherit_balancers.or(outer.inherit_balancers),
+            via: inner.via.or(outer.via),
+            max_forwards: inner.max_forwards.or(outer.max_forwards),
+            skip_bad_fields: inner.skip_bad_fields.or(outer.skip_bad_fields),
+            receive_buffer: inner.receive_buffer.or(outer.receive_buffer),
+            source: inner.source.or(outer.source),
             timeout: inner.timeout.or(outer.timeout),
             inherit,
         }
@@ -329,16 +535,21 @@ impl Module for Proxy {
                 .collect(),
             preserve_host: inner.preserve_host.or(outer.preserve_host),
             add_headers: inner.add_headers.or(outer.add_headers),
+            cookie_domains: [&outer.cookie_domains[..], &inner.cookie_domains].concat(),
+            cookie_paths: [&outer.cookie_paths[..], &inner.cookie_paths].concat(),
+            overrides: inner.overrides.clone().or_else(|| outer.overrides.clone()),
+            forward_continue: inner.forward_continue.or(outer.forward_continue),
         }
     }
 
     fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
         // The specs are made here once, so that all requests share them.
+        let defaults = host.defaults(spec.timeout);
         for worker in &host.workers {
-            worker.spec(host.timeout, spec.timeout);
+            worker.spec(&defaults);
         }
         for (index, balancer) in host.balancers.iter().enumerate() {
-            let made = balancer.finish(index, host.timeout, spec.timeout);
+            let made = balancer.finish(index, &defaults);
             spec.balancers.push(made);
         }
     }

@@ -276,7 +276,7 @@ fn address_ttl(value: &Text) -> Result<Option<Duration>, Problem> {
 }
 
 /// A size in bytes of at least 512; zero is the default.
-fn buffer(value: &Text, name: &str) -> Result<Option<u32>, Problem> {
+pub(super) fn buffer(value: &Text, name: &str) -> Result<Option<u32>, Problem> {
     match values::small(value, name, 0..=BUFFER_MAX)? {
         0 => Ok(None),
         bytes @ 1..512 => Err(Problem::at(

@@ -4,7 +4,7 @@ use relais_conf::Text;
 use relais_http1::ResponseHead;
 use relais_policy::{Exchange, Problem, SetResult, Slot};
 
-use super::{Host, Proxy, Section, last_span, url};
+use super::{Host, Proxy, Section, cookies, last_span, url, via};
 use crate::own_url;
 
 /// One mapping.
@@ -63,6 +63,9 @@ pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
 
 /// Maps the fields of an origin's response back.
 pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
+    cookies::reverse(exchange, &mut head.fields);
+    let version = head.version();
+    via::apply_to_answer(exchange, version, &mut head.fields);
     let reverses = &exchange.section_settings::<Section>().reverses;
     if reverses.is_empty() {
         return;

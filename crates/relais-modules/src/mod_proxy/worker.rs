@@ -1,5 +1,6 @@
 //! Workers: the origins that the configuration names.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,6 +33,17 @@ pub(crate) fn parse_upgrade(value: &str) -> Upgrade {
     let words = value.split(|c: char| !c.is_ascii_graphic() || "()<>@,;\\\"/[]?={}".contains(c));
     let words = words.filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("NONE"));
     Upgrade::Prefixes(words.map(str::to_ascii_lowercase).collect())
+}
+
+/// What a host says about all its workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    /// `ProxyTimeout`, else `Timeout`.
+    pub(crate) timeout: Duration,
+    /// `ProxyReceiveBufferSize`.
+    pub(crate) receive_buffer: Option<u32>,
+    /// `ProxySourceAddress`.
+    pub(crate) source: Option<IpAddr>,
 }
 
 impl Worker {
@@ -100,15 +112,11 @@ impl Worker {
         &mut self.params
     }
 
-    /// What the upstream crate needs, made on first use: `proxy_timeout` and
-    /// `timeout` are those of the host that uses it.
-    pub(crate) fn spec(
-        &self,
-        proxy_timeout: Option<Duration>,
-        timeout: Duration,
-    ) -> &Arc<WorkerSpec> {
+    /// What the upstream crate needs, made on first use with what the host that
+    /// uses it says.
+    pub(crate) fn spec(&self, defaults: &Defaults) -> &Arc<WorkerSpec> {
         self.spec.get_or_init(|| {
-            let timeout = self.params.timeout.or(proxy_timeout).unwrap_or(timeout);
+            let timeout = self.params.timeout.unwrap_or(defaults.timeout);
             let plain = WorkerSpec::new(self.scheme, &self.host, self.port, timeout);
             let name = match &self.socket {
                 Some(path) => format!("unix:{}|{}", path.display(), plain.name),
@@ -129,7 +137,8 @@ impl Worker {
                 field_max: params
                     .field_max
                     .map_or(WorkerSpec::FIELD_MAX, |bytes| bytes as usize),
-                receive_buffer: params.receive_buffer,
+                receive_buffer: params.receive_buffer.or(defaults.receive_buffer),
+                source: defaults.source,
                 upgrade: params.upgrade.clone().unwrap_or_default(),
                 ..plain
             })
@@ -195,7 +204,11 @@ mod tests {
                 ..Params::default()
             };
             let worker = Worker::new(target.as_bytes(), true, params).expect("a good target");
-            let spec = worker.spec(None, Duration::from_secs(1));
+            let spec = worker.spec(&Defaults {
+                timeout: Duration::from_secs(1),
+                receive_buffer: None,
+                source: None,
+            });
             assert_eq!(
                 spec.upgrade(value.as_bytes()).is_some(),
                 expected,

@@ -72,9 +72,10 @@ fn a_session_stays_and_the_log_names_its_route() {
         lines()
     );
     let log: Vec<String> = lines().lines().map(str::to_owned).collect();
-    assert_eq!(log[0], "b b -");
-    assert_eq!(log[3], "a a -");
-    assert!(log[5].ends_with(" - 1"), "{}", log[5]);
+    // Every worker thread writes its own lines, so their order is open.
+    let count = |line: &str| log.iter().filter(|have| *have == line).count();
+    assert_eq!((count("b b -"), count("a a -")), (3, 2), "{log:?}");
+    assert!(log.iter().any(|line| line.ends_with(" - 1")), "{log:?}");
 }
 
 #[test]

@@ -145,3 +145,75 @@ fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
         assert_eq!(origin.received().len(), times, "{request}");
     }
 }
+
+#[test]
+fn an_origins_errors_make_room_for_our_own() {
+    let origin = Origin::start();
+    let proxy = Running::relais(&format!(
+        "<Location /all>\nProxyErrorOverride On\n</Location>\n\
+         <Location /some>\nProxyErrorOverride On 404 500\n</Location>\nProxyPass / http://{}/",
+        origin.address
+    ));
+    // The target, the origin's status, and whether the client gets our page.
+    let rows = [
+        ("/all", 404, true),
+        ("/all", 401, true),
+        ("/all", 302, false),
+        ("/some", 500, true),
+        ("/some", 503, false),
+        ("/none", 404, false),
+    ];
+    for (target, code, ours) in rows {
+        let answer = format!(
+            "HTTP/1.1 {code} Theirs\nWWW-Authenticate: Basic realm=x\nContent-Length: 6\n\ntheirs"
+        );
+        origin.script([(message(&answer), Then::Keep)]);
+        let mut client = proxy.connect();
+        client.send(&message(&PLAIN.replace("/x", target)));
+        let answer = client.message(Kind::Response);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(status(&answer), code, "{target} {code}");
+        assert_eq!(!text.contains("theirs"), ours, "{target} {code}: {text}");
+        assert!(text.contains("WWW-Authenticate") || code != 401, "{text}");
+    }
+}
+
+#[test]
+fn a_line_without_a_colon_is_an_error_or_left_out() {
+    let origin = Origin::start();
+    let answer = message("HTTP/1.1 200 OK\nContent-Length: 2\nno colon here\nX-Next: 1\n\nok");
+    for (setting, expected) in [("IsError", 502), ("Ignore", 200)] {
+        let proxy = Running::relais(&format!(
+            "ProxyBadHeader {setting}\nProxyPass / http://{}/",
+            origin.address
+        ));
+        origin.script([(answer.clone(), Then::Keep)]);
+        let mut client = proxy.connect();
+        client.send(&message(PLAIN));
+        let answer = client.message(Kind::Response);
+        assert_eq!(status(&answer), expected, "{setting}");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(!text.contains("no colon"), "{text}");
+        assert_eq!(text.contains("X-Next: 1"), expected == 200, "{text}");
+    }
+}
+
+#[test]
+fn relais_tells_a_client_to_go_on_by_itself() {
+    let origin = Origin::start();
+    let proxy = Running::relais(&format!(
+        "Proxy100Continue Off\nProxyPass / http://{}/",
+        origin.address
+    ));
+    let mut client = proxy.connect();
+    client.send(&message(
+        "POST /x HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 4\n\n",
+    ));
+    let interim = client.head().expect("an interim response");
+    assert_eq!(status(&interim), 100);
+    client.send(b"body");
+    assert_eq!(status(&client.message(Kind::Response)), 200);
+    let request = String::from_utf8_lossy(&origin.received()[0].bytes).into_owned();
+    assert!(!request.contains("Expect"), "{request}");
+    assert!(request.ends_with("body"), "{request}");
+}
