@@ -9,6 +9,7 @@ mod escape;
 mod expression;
 mod pattern;
 mod percent;
+mod prefilter;
 mod regex;
 mod template;
 mod variable;

@@ -7,6 +7,7 @@ use pcre2::bytes::{CaptureLocations, RegexBuilder};
 
 use crate::captures::{Captures, GROUPS};
 use crate::pattern;
+use crate::prefilter::Required;
 
 /// How a pattern is compiled. The default is httpd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl std::error::Error for RegexError {}
 
 /// A compiled pattern, usable from several threads at once.
 ///
-/// Matching allocates nothing once each thread that matches at the same moment has matched once. A clone shares the
+/// A subject without text that the pattern needs is refused before PCRE2 is asked. Matching allocates nothing once each thread that matches at the same moment has matched once. A clone shares the
 /// compiled code but not the scratch memory, so a clone per worker keeps workers out of each other's way.
 pub struct Regex {
     source: Box<[u8]>,
@@ -78,6 +79,7 @@ pub struct Regex {
     /// Made by the first match: machine code takes some 4 KiB a pattern and most of the time that compiling takes, and
     /// of the many patterns of a large configuration few are ever used.
     code: Arc<OnceLock<pcre2::bytes::Regex>>,
+    required: Required,
     groups: usize,
     spare: Mutex<Vec<CaptureLocations>>,
 }
@@ -101,6 +103,7 @@ impl Regex {
         Ok(Self {
             source: source.into(),
             flags,
+            required: Required::of(source, flags.caseless),
             code: Arc::default(),
             groups: code.captures_len(),
             spare: Mutex::default(),
@@ -131,9 +134,18 @@ impl Regex {
     ///
     /// [`RegexError::Limit`] or [`RegexError::Subject`] if that cannot be said.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, RegexError> {
+        if !self.required.may_match(subject) {
+            return Ok(false);
+        }
         self.code()?
             .is_match(subject)
             .map_err(|error| failure(&error))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matches_unfiltered(&self, subject: &[u8]) -> bool {
+        self.code()
+            .is_ok_and(|code| code.is_match(subject).unwrap_or(false))
     }
 
     /// Groups 0 to 9 of the first match in `subject`, `None` if there is none.
@@ -142,6 +154,9 @@ impl Regex {
     ///
     /// [`RegexError::Limit`] or [`RegexError::Subject`] if that cannot be said.
     pub fn captures(&self, subject: &[u8]) -> Result<Option<Captures>, RegexError> {
+        if !self.required.may_match(subject) {
+            return Ok(None);
+        }
         if self.groups == 1 {
             return self.whole_match(subject);
         }
@@ -197,6 +212,7 @@ impl Clone for Regex {
         Self {
             source: self.source.clone(),
             flags: self.flags,
+            required: self.required.clone(),
             code: Arc::clone(&self.code),
             groups: self.groups,
             spare: Mutex::default(),
