@@ -8,6 +8,7 @@ mod load;
 mod origin;
 mod process;
 mod proxies;
+mod rewrite;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -33,6 +34,8 @@ struct Plan {
     rounds: usize,
     scale: usize,
     tunnels: usize,
+    /// Measure rewrite rules instead of the rest.
+    rewrite: bool,
 }
 
 fn main() -> ExitCode {
@@ -71,8 +74,13 @@ impl Plan {
             rounds: 5,
             scale: 10,
             tunnels: 4000,
+            rewrite: false,
         };
         while let Some(name) = arguments.next() {
+            if name == "--rewrite" {
+                plan.rewrite = true;
+                continue;
+            }
             let value = arguments.next().unwrap_or_default();
             let number = || {
                 value
@@ -96,6 +104,12 @@ impl Plan {
         let folder = std::env::temp_dir().join(format!("relais-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let proxies = proxies::installed(self.relais.as_deref());
+        if self.rewrite {
+            let count = 5000 * self.scale;
+            let result = rewrite::run(proxies, origin, &folder, self.rounds, count);
+            std::fs::remove_dir_all(&folder)?;
+            return result;
+        }
         let costs = self.rounds(&proxies, origin, &folder);
         std::fs::remove_dir_all(&folder)?;
         self.print(&proxies, &costs?)
@@ -188,7 +202,8 @@ fn cell(values: &[f64]) -> String {
 }
 
 fn usage(at: &OsString) -> io::Error {
-    let text = "usage: relais-bench [--relais PROGRAM] [--rounds N] [--scale N] [--tunnels N]";
+    let text =
+        "usage: relais-bench [--relais PROGRAM] [--rounds N] [--scale N] [--tunnels N] [--rewrite]";
     io::Error::other(format!("{}: {text}", at.to_string_lossy()))
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Proxy {
     pub(crate) name: &'static str,
     program: String,
     arguments: &'static [&'static str],
-    configuration: &'static str,
+    configuration: String,
 }
 
 /// The proxies that are installed; relais is where `relais` says.
@@ -52,9 +52,23 @@ pub(crate) fn installed(relais: Option<&Path>) -> Vec<Proxy> {
             name,
             program: program.to_owned(),
             arguments,
-            configuration,
+            configuration: configuration.to_owned(),
         })
         .collect()
+}
+
+impl Proxy {
+    /// The same with `rules` in httpd's or nginx's language, in front of what proxies; `None` for other languages.
+    pub(crate) fn with_rules(mut self, httpd: &str, nginx: &str) -> Option<Self> {
+        let (before, rules) = match self.name {
+            "relais" | "httpd" => ("ProxyPass /ws", httpd),
+            "nginx" => ("location / {", nginx),
+            _ => return None,
+        };
+        let (head, tail) = self.configuration.split_once(before)?;
+        self.configuration = format!("{head}{rules}\n{before}{tail}");
+        Some(self)
+    }
 }
 
 /// A proxy that accepts connections; it is stopped when this is dropped.
@@ -75,7 +89,7 @@ impl Running {
             text.replace("DIR", &dir)
         };
         let file = folder.join(format!("{}.conf", proxy.name));
-        fs::write(&file, fill(proxy.configuration))?;
+        fs::write(&file, fill(&proxy.configuration))?;
         let mut command = Command::new("taskset");
         command
             .args(["--cpu-list", "0", &proxy.program])

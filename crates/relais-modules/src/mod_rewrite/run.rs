@@ -79,7 +79,8 @@ fn run(
     rules: &RuleSet,
     input: Input<'_>,
 ) -> Result<Outcome, relais_policy::Lookup> {
-    let (environment, notes) = (exchange.environment.clone(), exchange.notes.clone());
+    let maps = &exchange.host_settings::<Host>().maps;
+    let before = (!maps.is_empty()).then(|| (exchange.environment.clone(), exchange.notes.clone()));
     let url = own_url::absolute(exchange, &exchange.path);
     let path = exchange.path.clone();
     exchange.environment.set(b"SCRIPT_URL", Some(&path));
@@ -92,7 +93,7 @@ fn run(
     };
     let level = trace_level(exchange);
     let mut request = Request {
-        maps: &exchange.host_settings::<Host>().maps,
+        maps,
         exchange,
         level,
         directory: input.directory.map(|directory| directory.prefix),
@@ -102,8 +103,10 @@ fn run(
     let outcome = relais_rewrite::run(rules, &input, &mut request);
     let Request { lines, pending, .. } = request;
     if let Some(lookup) = pending.into_inner() {
-        exchange.environment = environment;
-        exchange.notes = notes;
+        if let Some((environment, notes)) = before {
+            exchange.environment = environment;
+            exchange.notes = notes;
+        }
         return Err(lookup);
     }
     for (level, line) in lines.into_inner() {
