@@ -66,6 +66,9 @@ pub(crate) async fn own(
         None => (replaced.as_ref().unwrap_or(respond), None),
     };
     let out = compose(turn, respond, nested, keep, &mut sent);
+    if turn.spec().first_byte {
+        sent.first_byte = Some(turn.begun.elapsed());
+    }
     sent.bytes = out.len() as u64;
     let written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
     let next = match written {

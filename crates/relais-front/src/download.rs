@@ -239,6 +239,9 @@ impl Download<'_, '_> {
         self.sent.status = head.status();
         self.turn.verdict.set(Verdict::Status(head.status()));
         std::mem::swap(&mut self.sent.fields, &mut head.fields);
+        if self.turn.spec().first_byte {
+            self.sent.first_byte = Some(self.turn.begun.elapsed());
+        }
         self.shared.started.set(true);
         self.shared
             .until_close

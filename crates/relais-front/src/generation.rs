@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relais_policy::{HostSpec, Site};
+use relais_policy::{HostSpec, LogCondition, Site};
 use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
 use relais_upstream::Upstreams;
 
@@ -31,8 +31,8 @@ pub struct HostAccessLog {
     pub log: Arc<AccessLog>,
     /// What they look like.
     pub format: Arc<LogFormat>,
-    /// `env=`: the variable, and whether it has to be set.
-    pub condition: Option<(String, bool)>,
+    /// Which requests have a line.
+    pub condition: Option<LogCondition>,
 }
 
 impl Generation {

@@ -156,6 +156,7 @@ pub(crate) fn plan(
     let sent = Sent {
         status: 101,
         fields,
+        first_byte: turn.spec().first_byte.then(|| turn.begun.elapsed()),
         notes: relais_policy::Environment::default(),
         body: 0,
         bytes: to_client_head as u64,

@@ -39,6 +39,7 @@ impl Reuse for Sent {
         self.fields.clear();
         self.fields.shrink_to(TEXT_KEPT);
         self.notes.clear();
+        self.first_byte = None;
         (self.status, self.body, self.bytes) = (0, 0, 0);
     }
 }

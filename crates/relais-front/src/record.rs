@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use relais_expr::State;
 use relais_http1::Fields;
+use relais_policy::{Answered, LogCondition};
 use relais_telemetry::{AccessLog, ConnectionState, LineEnd, PendingLine, Record, TunnelFacts};
 use relais_tunnel::{Label, TunnelEnd};
 use relais_upstream::{Counted, Use};
@@ -56,7 +58,7 @@ pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
         ..line
     };
     let mut text = Vec::with_capacity(256);
-    for log in wanted(turn, logs) {
+    for log in wanted(turn, sent, logs) {
         text.clear();
         log.format.write(&line, &mut text);
         log.log.write(&text);
@@ -73,7 +75,7 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
         duration: Duration::ZERO,
         original: None,
     };
-    let lines = wanted(turn, &turn.logs().access)
+    let lines = wanted(turn, sent, &turn.logs().access)
         .map(|log| (Arc::clone(&log.log), log.format.prepare(&line)))
         .collect();
     TunnelRecord {
@@ -89,13 +91,28 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
 
 fn wanted<'a>(
     turn: &'a Turn<'_>,
+    sent: &'a Sent,
     logs: &'a [HostAccessLog],
 ) -> impl Iterator<Item = &'a HostAccessLog> {
-    logs.iter().filter(|log| match &log.condition {
+    logs.iter().filter(move |log| match &log.condition {
         None => true,
-        Some((name, set)) => turn.exchange.environment.get(name.as_bytes()).is_some() == *set,
+        Some(LogCondition::Variable(name, set)) => {
+            turn.exchange.environment.get(name.as_bytes()).is_some() == *set
+        }
+        Some(LogCondition::Expression(expression)) => {
+            let answered = Answered {
+                exchange: &turn.exchange,
+                status: sent.status,
+                fields: [&sent.fields, &NO_FIELDS],
+            };
+            // As in httpd, what cannot be said is false.
+            let holds = expression.eval(&answered, &mut State::default());
+            holds.unwrap_or(false)
+        }
     })
 }
+
+static NO_FIELDS: Fields = Fields::new();
 
 /// What a tunnel keeps of its request: log lines with holes for its end.
 pub(crate) struct TunnelRecord {
@@ -160,11 +177,11 @@ impl Record for Line<'_> {
     }
 
     fn client_addr(&self) -> IpAddr {
-        self.turn.connection().peer.ip()
+        self.turn.exchange.client.ip()
     }
 
     fn client_port(&self) -> u16 {
-        self.turn.connection().peer.port()
+        self.turn.exchange.client.port()
     }
 
     fn peer_addr(&self) -> IpAddr {
@@ -267,6 +284,10 @@ impl Record for Line<'_> {
 
     fn response_header(&self, name: &[u8], each: &mut dyn FnMut(&[u8])) {
         each_value(&self.sent.fields, name, each);
+    }
+
+    fn first_byte(&self) -> Option<Duration> {
+        self.sent.first_byte
     }
 
     fn note(&self, name: &[u8]) -> Option<&[u8]> {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use relais_http1::{
     BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
@@ -44,6 +44,8 @@ pub(crate) struct Sent {
     pub(crate) status: u16,
     /// The final head's fields.
     pub(crate) fields: Fields,
+    /// When its first byte went out, since the request's arrival.
+    pub(crate) first_byte: Option<Duration>,
     /// Notes that `Header note` has left.
     pub(crate) notes: Environment,
     /// Bytes of content.

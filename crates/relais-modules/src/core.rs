@@ -1,12 +1,15 @@
 //! core: the server's identity, its time limits and how requests are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Text};
+use relais_expr::{State, StringExpression};
+use relais_http1::Fields;
 use relais_policy::uri::{EncodedSlashes, PathRules};
 use relais_policy::{
-    Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec, Module,
-    Problem, Respond, Set, SetResult, Slot,
+    Answered, Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec,
+    Module, Problem, Respond, Set, SetResult, Slot,
 };
 use relais_telemetry::{Levels, Target};
 
@@ -42,7 +45,7 @@ pub struct Section {
     canonical_name: Option<bool>,
     body_max: Option<u64>,
     /// `ErrorDocument`; `None` is `default`.
-    error_documents: Vec<(u16, Option<ErrorDocument>)>,
+    error_documents: Vec<(u16, Option<Document>)>,
 }
 
 impl Section {
@@ -97,6 +100,7 @@ pub fn default_host_spec() -> HostSpec {
         error_log: Target::Stderr,
         levels: Levels::default(),
         server_tokens: FULL.to_owned(),
+        first_byte: false,
         paths: PathRules::default(),
         trace_enabled: true,
         balancers: Vec::new(),
@@ -606,6 +610,13 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     }
 }
 
+/// An `ErrorDocument`: its kind, and its text with variables.
+#[derive(Clone, Debug)]
+struct Document {
+    kind: fn(Vec<u8>) -> ErrorDocument,
+    text: Arc<StringExpression>,
+}
+
 /// `ErrorDocument status document` (`set_error_document`): a text begins with
 /// a quote or holds a space.
 fn error_document_set(slot: &mut Slot<'_, Core>, args: &Text) -> SetResult {
@@ -623,21 +634,25 @@ fn error_document_set(slot: &mut Slot<'_, Core>, args: &Text) -> SetResult {
     let bytes = word.bytes();
     let alone = words.len() == 1;
     let is_url = alone && bytes.windows(3).any(|three| three == b"://");
+    let document = |kind, skip| {
+        values::text(&word, skip).map(|text| Document {
+            kind,
+            text: Arc::new(text),
+        })
+    };
     let document = if alone && word.eq_ignore_case("default") {
         None
     } else if is_url && status == 401 {
         let message = "a redirect in place of a 401 would leave the client without a way to log in";
         return Err(Problem::at(word.span(), message));
     } else if is_url {
-        Some(ErrorDocument::Elsewhere(bytes.to_vec()))
+        Some(document(ErrorDocument::Elsewhere, 0)?)
     } else if alone && bytes.first() == Some(&b'/') {
-        Some(ErrorDocument::Local(bytes.to_vec()))
-    } else if bytes.windows(2).any(|two| two == b"%{") {
-        let message = "expressions in ErrorDocument are not implemented yet";
-        return Err(Problem::not_yet(word.span(), message));
+        Some(document(ErrorDocument::Local, 0)?)
     } else {
-        let text = bytes.strip_prefix(b"\"").unwrap_or(bytes);
-        Some(ErrorDocument::Text(text.to_vec()))
+        // The quote in front of a text that has none behind it.
+        let quote = usize::from(bytes.first() == Some(&b'"'));
+        Some(document(ErrorDocument::Text, quote)?)
     };
     let documents = &mut slot.section.error_documents;
     documents.retain(|(have, _)| *have != status);
@@ -649,7 +664,17 @@ fn error_document_set(slot: &mut Slot<'_, Core>, args: &Text) -> SetResult {
 pub(crate) fn error_document(exchange: &Exchange<'_>, status: u16) -> Option<ErrorDocument> {
     let section: &Section = exchange.section_settings();
     let mut documents = section.error_documents.iter();
-    documents.find(|(have, _)| *have == status)?.1.clone()
+    let document = documents.find(|(have, _)| *have == status)?.1.as_ref()?;
+    let none = Fields::new();
+    let answered = Answered {
+        exchange,
+        status,
+        fields: [&none, &none],
+    };
+    let mut text = Vec::new();
+    let mut state = State::default();
+    document.text.eval(&answered, &mut state, &mut text);
+    Some((document.kind)(text))
 }
 
 fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {

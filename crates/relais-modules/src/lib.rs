@@ -19,6 +19,7 @@ pub mod mod_authz_host;
 pub mod mod_env;
 pub mod mod_headers;
 pub mod mod_log_config;
+pub mod mod_logio;
 pub mod mod_proxy;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
@@ -89,6 +90,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_unixd::Unixd>::new(),
     &Registered::<mpm_common::MpmCommon>::new(),
     &Registered::<mod_log_config::LogConfig>::new(),
+    &Registered::<mod_logio::Logio>::new(),
     &Registered::<mod_reqtimeout::Reqtimeout>::new(),
     &Registered::<mod_unique_id::UniqueId>::new(),
     &Registered::<mod_setenvif::SetEnvIf>::new(),

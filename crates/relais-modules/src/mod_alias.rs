@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use relais_conf::Text;
-use relais_expr::{Groups, Regex, RegexFlags};
+use relais_expr::{Groups, Regex, RegexFlags, State, StringExpression};
 use relais_policy::{
     Context, Decision, Directive, Exchange, Flow, Module, Problem, Respond, Set, SetResult, Slot,
 };
@@ -41,8 +41,9 @@ enum Paths {
     /// A path and all below it; what is below goes behind the URL.
     Below(Box<[u8]>),
     Match(Regex),
-    /// All of the section; nothing goes behind the URL.
-    Section,
+    /// All of the section; nothing goes behind the URL, which is a text with
+    /// variables where there is one.
+    Section(Option<StringExpression>),
 }
 
 impl Module for Alias {
@@ -197,18 +198,15 @@ fn add(slot: &mut Slot<'_, Alias>, status: u16, words: &[Text], regex: bool) -> 
         ([_, _, extra, ..], true) => return Err(Problem::at(extra.span(), "too many arguments")),
         _ => return Err(Problem::new("a redirect needs a path and a URL")),
     };
-    if let Some(url) = url.filter(|url| !is_url(url.bytes())) {
+    let made = |url: &Text| paths.is_none() && url.bytes().starts_with(b"%{");
+    if let Some(url) = url.filter(|url| !is_url(url.bytes()) && !made(url)) {
         let message = format!("Redirect to non-URL `{}`", url.lossy());
         return Err(Problem::at(url.span(), message));
-    }
-    if let Some(url) = url.filter(|url| url.bytes().windows(2).any(|two| two == b"%{")) {
-        let message = "expressions in redirects are not implemented yet";
-        return Err(Problem::not_yet(url.span(), message));
     }
     let paths = match paths {
         Some(pattern) if regex => Paths::Match(values::regex(pattern, RegexFlags::default())?),
         Some(path) => Paths::Below(path.bytes().into()),
-        None => Paths::Section,
+        None => Paths::Section(url.map(|url| values::text(url, 0)).transpose()?),
     };
     let url = url.map(|url| url.bytes().into()).unwrap_or_default();
     let redirect = Arc::new(Redirect { paths, status, url });
@@ -245,7 +243,7 @@ fn redirect(exchange: &Exchange<'_>, redirects: &[Arc<Redirect>]) -> Flow {
     }
     let found = redirects
         .iter()
-        .find_map(|redirect| Some((redirect.status, redirect.target(&exchange.path)?)));
+        .find_map(|redirect| Some((redirect.status, redirect.target(exchange)?)));
     let Some((status, mut target)) = found else {
         return Flow::Declined;
     };
@@ -272,9 +270,23 @@ fn redirect(exchange: &Exchange<'_>, redirects: &[Arc<Redirect>]) -> Flow {
 
 impl Redirect {
     /// Where a path is sent; `None` if it is another's.
-    fn target(&self, path: &[u8]) -> Option<Vec<u8>> {
+    fn target(&self, exchange: &Exchange<'_>) -> Option<Vec<u8>> {
+        let path = exchange.path.as_slice();
         match &self.paths {
-            Paths::Section => Some(self.url.to_vec()),
+            Paths::Section(text) => {
+                let mut url = Vec::new();
+                if let Some(text) = text {
+                    text.eval(exchange, &mut State::default(), &mut url);
+                }
+                let query = url
+                    .iter()
+                    .position(|&byte| byte == b'?')
+                    .unwrap_or(url.len());
+                let mut escaped = Vec::with_capacity(url.len());
+                escape_but(&url[..query], b"#[]", &mut escaped);
+                escaped.extend_from_slice(&url[query..]);
+                Some(escaped)
+            }
             Paths::Below(prefix) => {
                 let rest = path.get(covered(prefix, path)?..)?;
                 let mut url = self.url.to_vec();

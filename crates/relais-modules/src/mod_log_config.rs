@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use relais_conf::{Diagnostic, Diagnostics, Span, Text};
 use relais_policy::{
-    AccessLogSpec, Context, Directive, HostSpec, Module, Problem, Set, SetResult, SiteDraft, Slot,
+    AccessLogSpec, Context, Directive, HostSpec, LogCondition, Module, Problem, Set, SetResult,
+    SiteDraft, Slot,
 };
 use relais_telemetry::{LogFormat, Target};
+
+use crate::values;
 
 /// mod_log_config.
 pub struct LogConfig;
@@ -18,13 +21,15 @@ pub struct Host {
     /// The last `LogFormat` without a nickname, for `TransferLog`.
     unnamed: Option<Arc<LogFormat>>,
     logs: Vec<Log>,
+    /// `GlobalLog`: of the main server, for all hosts.
+    global: Vec<Log>,
 }
 
 #[derive(Clone, Debug)]
 struct Log {
     target: Target,
     format: Format,
-    condition: Option<(String, bool)>,
+    condition: Option<LogCondition>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,17 +80,48 @@ impl Module for LogConfig {
                 "CustomLog \"|/usr/bin/cat\" \"%h %>s\"",
                 "CustomLog logs/a %h env=!dontlog",
                 "CustomLog logs/a %h env=log",
+                "CustomLog logs/a %h \"expr=%{REQUEST_STATUS} -ge 400\"",
             ],
             refuses: &[
                 "CustomLog",
                 "CustomLog logs/a",
-                "CustomLog logs/a %h expr=true",
+                "CustomLog logs/a %h expr=TRUE",
                 "CustomLog logs/a %h dontlog",
                 "CustomLog logs/a %h env=",
                 "CustomLog logs/a %Z",
                 "CustomLog logs/a %h env=a b",
             ],
-            set: Set::Words(custom_log),
+            set: Set::Words(|slot, words| {
+                let log = custom_log(slot, words)?;
+                slot.host.logs.push(log);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "GlobalLog",
+            syntax: "GlobalLog file|\"|command\" format|nickname [env=[!]environment-variable|expr=expression]",
+            context: Context::SERVER,
+            default: None,
+            doc: "CustomLog for all hosts, also for those with a CustomLog of their own.",
+            accepts: &["GlobalLog logs/all.log \"%v %h %>s\" env=!dontlog"],
+            refuses: &["GlobalLog", "GlobalLog logs/a"],
+            set: Set::Words(|slot, words| {
+                let log = custom_log(slot, words)?;
+                slot.host.global.push(log);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "BufferedLogs",
+            syntax: "BufferedLogs On|Off",
+            context: Context::SERVER,
+            default: Some("Off"),
+            doc: "Whether lines are gathered before they are written.",
+            accepts: &["BufferedLogs On"],
+            refuses: &[],
+            set: Set::Ignored(
+                "lines are always gathered for some milliseconds, and written with one call",
+            ),
         },
         Directive {
             name: "TransferLog",
@@ -124,6 +160,7 @@ impl Module for LogConfig {
             formats,
             unnamed: inner.unnamed.clone().or_else(|| outer.unnamed.clone()),
             logs: logs.clone(),
+            global: outer.global.clone(),
         }
     }
 
@@ -136,10 +173,12 @@ impl Module for LogConfig {
             .filter_map(|host| host.host.get())
             .collect();
         let Some(main) = hosts.first() else { return };
-        for (host, log) in hosts
-            .iter()
-            .flat_map(|host| host.logs.iter().map(move |log| (host, log)))
-        {
+        for (host, log) in hosts.iter().flat_map(|host| {
+            host.logs
+                .iter()
+                .chain(&host.global)
+                .map(move |log| (host, log))
+        }) {
             if let Format::Named { name, span, .. } = &log.format
                 && host
                     .nickname(name)
@@ -165,7 +204,8 @@ impl Module for LogConfig {
     }
 
     fn finish_host(host: &Host, _section: &(), spec: &mut HostSpec) {
-        spec.access_logs = host.logs.iter().map(|log| host.log_spec(log)).collect();
+        let logs = host.logs.iter().chain(&host.global);
+        spec.access_logs = logs.map(|log| host.log_spec(log)).collect();
     }
 }
 
@@ -212,11 +252,14 @@ fn log_format(slot: &mut Slot<'_, LogConfig>, format: &Text, nickname: Option<&T
     Ok(())
 }
 
-fn custom_log(slot: &mut Slot<'_, LogConfig>, words: &[Text]) -> SetResult {
+fn custom_log(slot: &Slot<'_, LogConfig>, words: &[Text]) -> Result<Log, Problem> {
     let (target, format, condition) = match words {
         [target, format] => (target, format, None),
         [target, format, condition] => (target, format, Some(log_condition(condition)?)),
-        _ => return Err(Problem::new("CustomLog takes two or three arguments")),
+        _ => {
+            let name = slot.place.name.lossy();
+            return Err(Problem::new(format!("{name} takes two or three arguments")));
+        }
     };
     let parsed = parse(format)?;
     let format = if format.bytes().contains(&b'%') {
@@ -229,31 +272,30 @@ fn custom_log(slot: &mut Slot<'_, LogConfig>, words: &[Text]) -> SetResult {
         }
     };
     let target = Target::parse(target.bytes(), slot.place.server_root);
-    slot.host.logs.push(Log {
+    Ok(Log {
         target,
         format,
         condition,
-    });
-    Ok(())
+    })
 }
 
-fn log_condition(word: &Text) -> Result<(String, bool), Problem> {
+fn log_condition(word: &Text) -> Result<LogCondition, Problem> {
     let text = word.lossy();
     if text.starts_with("expr=") {
-        return Err(Problem::not_yet(
-            word.span(),
-            "expr= of CustomLog is not implemented yet",
-        ));
+        let expression = values::expression(word, "expr=".len())?;
+        return Ok(LogCondition::Expression(Arc::new(expression)));
     }
     let name = text.strip_prefix("env=").map(|name| {
         name.strip_prefix('!')
             .map_or((name, true), |name| (name, false))
     });
     match name {
-        Some((name, wanted)) if !name.is_empty() => Ok((name.to_owned(), wanted)),
+        Some((name, wanted)) if !name.is_empty() => {
+            Ok(LogCondition::Variable(name.to_owned(), wanted))
+        }
         _ => Err(Problem::at(
             word.span(),
-            "the condition of CustomLog is env=NAME or env=!NAME",
+            "the condition is env=NAME, env=!NAME or expr=EXPRESSION",
         )),
     }
 }

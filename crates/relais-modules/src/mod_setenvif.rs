@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use relais_conf::Text;
-use relais_expr::{Groups, Lookup as _, Regex, RegexFlags, Variable};
+use relais_expr::{Expression, Groups, Lookup as _, Regex, RegexFlags, State, Variable};
 use relais_policy::{
     Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot, uri,
 };
@@ -29,9 +29,15 @@ pub struct Section(Conditions);
 /// One directive.
 #[derive(Debug)]
 struct Condition {
-    attribute: Attribute,
-    regex: Regex,
+    test: Test,
     changes: Vec<Change>,
+}
+
+/// What has to be so.
+#[derive(Debug)]
+enum Test {
+    Attribute(Attribute, Regex),
+    Expression(Expression),
 }
 
 /// What is looked at.
@@ -92,6 +98,16 @@ impl Module for SetEnvIf {
             set: Set::Words(|slot, words| by_attribute(slot, words, true)),
         },
         Directive {
+            name: "SetEnvIfExpr",
+            syntax: "SetEnvIfExpr expr [!]env-variable[=value] [[!]env-variable[=value]] ...",
+            context: Context::ANY,
+            default: None,
+            doc: "Sets variables when an expression holds; `$0` to `$9` are the groups of its last match.",
+            accepts: &["SetEnvIfExpr \"%{REQUEST_URI} =~ m#^/(a|b)#\" part=$1"],
+            refuses: &["SetEnvIfExpr", "SetEnvIfExpr true", "SetEnvIfExpr TRUE x"],
+            set: Set::Words(by_expression),
+        },
+        Directive {
             name: "BrowserMatch",
             syntax: "BrowserMatch regex [!]env-variable[=value] [[!]env-variable[=value]] ...",
             context: Context::ANY,
@@ -138,6 +154,17 @@ fn by_agent(slot: &mut Slot<'_, SetEnvIf>, words: &[Text], caseless: bool) -> Se
     add(slot, attribute, regex, changes, caseless)
 }
 
+fn by_expression(slot: &mut Slot<'_, SetEnvIf>, words: &[Text]) -> SetResult {
+    let [expression, changes @ ..] = words else {
+        return Err(few(slot));
+    };
+    if changes.is_empty() {
+        return Err(Problem::new("SetEnvIfExpr names no variable to set"));
+    }
+    let test = Test::Expression(values::expression(expression, 0)?);
+    push(slot, test, changes)
+}
+
 fn few(slot: &Slot<'_, SetEnvIf>) -> Problem {
     Problem::new(format!("{} has too few arguments", slot.place.name.lossy()))
 }
@@ -153,14 +180,16 @@ fn add(
         let name = slot.place.name.lossy();
         return Err(Problem::new(format!("{name} names no variable to set")));
     }
-    let condition = Condition {
-        attribute,
-        regex: values::regex(regex, RegexFlags::caseless(caseless))?,
-        changes: changes
-            .iter()
-            .map(Change::parse)
-            .collect::<Result<_, _>>()?,
-    };
+    let regex = values::regex(regex, RegexFlags::caseless(caseless))?;
+    push(slot, Test::Attribute(attribute, regex), changes)
+}
+
+fn push(slot: &mut Slot<'_, SetEnvIf>, test: Test, changes: &[Text]) -> SetResult {
+    let changes = changes
+        .iter()
+        .map(Change::parse)
+        .collect::<Result<_, _>>()?;
+    let condition = Condition { test, changes };
     let list = match slot.place.section {
         Some(_) => &mut slot.section.0,
         None => &mut *slot.host,
@@ -258,21 +287,33 @@ pub(crate) fn header_parser(exchange: &mut Exchange<'_>) -> Flow {
 }
 
 fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
-    let mut subject = Vec::new();
-    let mut value = Vec::new();
+    let (mut subject, mut value) = (Vec::new(), Vec::new());
+    let mut state = State::default();
     for condition in &conditions.0 {
-        subject.clear();
-        condition.attribute.write(exchange, &mut subject);
-        // A match that is given up at its limit is none.
-        let Ok(Some(captures)) = condition.regex.captures(&subject) else {
-            continue;
+        let (groups, has_groups) = match &condition.test {
+            Test::Attribute(attribute, regex) => {
+                subject.clear();
+                attribute.write(exchange, &mut subject);
+                // A match that is given up at its limit is none.
+                let Ok(Some(captures)) = regex.captures(&subject) else {
+                    continue;
+                };
+                (Groups::new(&subject, captures), regex.group_count() > 0)
+            }
+            Test::Expression(expression) => {
+                state.reset();
+                if !expression.eval(exchange, &mut state).unwrap_or(false) {
+                    continue;
+                }
+                let (captures, source) = state.matched();
+                (Groups::new(source, captures), captures.get(0).is_some())
+            }
         };
-        let groups = Groups::new(&subject, captures);
         for change in &condition.changes {
             value.clear();
             match &change.value {
                 // Without a group in the pattern, httpd takes `$0` as it is.
-                Some(text) if condition.regex.group_count() == 0 => value.extend_from_slice(text),
+                Some(text) if !has_groups => value.extend_from_slice(text),
                 Some(template) => values::substitute(template, &groups, &mut value),
                 None => {}
             }

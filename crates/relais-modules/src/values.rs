@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use relais_conf::Text;
-use relais_expr::{Groups, Regex, RegexError, RegexFlags};
+use relais_expr::{ExprError, Expression, Groups, Regex, RegexError, RegexFlags, StringExpression};
 use relais_policy::Problem;
 
 /// A decimal number within a range.
@@ -127,6 +127,25 @@ pub(crate) fn regex(pattern: &Text, flags: RegexFlags) -> Result<Regex, Problem>
         }
         other => Problem::at(pattern.span(), other.to_string()),
     })
+}
+
+/// A condition, behind the first `skip` bytes of a word.
+pub(crate) fn expression(word: &Text, skip: usize) -> Result<Expression, Problem> {
+    let text = word.bytes().get(skip..).unwrap_or_default();
+    Expression::parse(text).map_err(|error| blame(word, skip, error))
+}
+
+/// A text with variables, behind the first `skip` bytes of a word.
+pub(crate) fn text(word: &Text, skip: usize) -> Result<StringExpression, Problem> {
+    let text = word.bytes().get(skip..).unwrap_or_default();
+    StringExpression::parse(text).map_err(|error| blame(word, skip, error))
+}
+
+fn blame(word: &Text, skip: usize, error: ExprError) -> Problem {
+    let start = (skip + error.range.start).min(word.len().saturating_sub(1));
+    let end = (skip + error.range.end).clamp(start + 1, word.len().max(start + 1));
+    let message = format!("cannot parse expression: {}", error.message);
+    Problem::at(word.span_of(start..end), message)
 }
 
 /// Puts a match's groups in for `$0` to `$9`; a backslash takes a `$` or

@@ -88,7 +88,7 @@ fn hosts_inherit() {
                     spec.access_logs[0].target, spec.access_logs[0].condition
                 )
             },
-            "/srv/logs/c Some((\"x\", false))",
+            "/srv/logs/c Some(Variable(\"x\", false))",
         ),
         (
             "LogLevel info rewrite:trace2",

@@ -38,9 +38,10 @@ pub use section::{
 };
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
-    AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, ReadTimeout, RequestLimits, Scheme,
-    ServerSpec, Upgrade, WorkerSpec,
+    AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ReadTimeout, RequestLimits,
+    Scheme, ServerSpec, Upgrade, WorkerSpec,
 };
+pub use variables::Answered;
 pub use walk::{SectionSets, Subject};
 
 /// Every diagnostic code of this crate with its meaning. Codes are stable and

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relais_expr::Expression;
 use relais_telemetry::{Levels, LogFormat, Target};
 
 use crate::balancer::BalancerSpec;
@@ -113,8 +114,17 @@ pub struct AccessLogSpec {
     pub target: Target,
     /// What they look like.
     pub format: Arc<LogFormat>,
+    /// Which requests have a line.
+    pub condition: Option<LogCondition>,
+}
+
+/// The last argument of `CustomLog`.
+#[derive(Clone, Debug)]
+pub enum LogCondition {
     /// `env=NAME` or `env=!NAME`: the name and whether it has to be set.
-    pub condition: Option<(String, bool)>,
+    Variable(String, bool),
+    /// `expr=`: it has to hold when the answer has gone out.
+    Expression(Arc<Expression>),
 }
 
 impl fmt::Debug for AccessLogSpec {
@@ -158,6 +168,8 @@ pub struct HostSpec {
     pub levels: Levels,
     /// The `Server` field of relais' own answers.
     pub server_tokens: String,
+    /// `LogIOTrackTTFB`: when the first byte of an answer goes out is kept.
+    pub first_byte: bool,
     /// `AllowEncodedSlashes` and `MergeSlashes`.
     pub paths: PathRules,
     /// `TraceEnable Off` refuses TRACE with 405.

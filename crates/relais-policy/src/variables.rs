@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use relais_expr::{FileTest, Lookup, Variable};
-use relais_http1::split_host_port;
+use relais_http1::{Fields, split_host_port};
 
 use crate::exchange::Exchange;
 
@@ -42,6 +42,8 @@ impl Lookup for Exchange<'_> {
             Variable::ServerProtocol => {
                 out.extend_from_slice(self.head.version().as_str().as_bytes())
             }
+            // What it is before there is an answer, as in httpd.
+            Variable::RequestStatus => out.extend_from_slice(b"200"),
             _ => self.server_variable(variable, out),
         }
     }
@@ -58,6 +60,42 @@ impl Lookup for Exchange<'_> {
         fs::metadata(OsStr::from_bytes(path))
             .ok()
             .map(|file| file.len())
+    }
+}
+
+/// A request with the head of its answer: what expressions see when the answer
+/// goes out, and when it is logged.
+pub struct Answered<'a> {
+    /// The request.
+    pub exchange: &'a Exchange<'a>,
+    /// The answer's status.
+    pub status: u16,
+    /// Its fields; the first list is asked first.
+    pub fields: [&'a Fields; 2],
+}
+
+impl Lookup for Answered<'_> {
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::RequestStatus => show(self.status, out),
+            Variable::ResponseHeader(name) => {
+                let value = self.fields.iter().find_map(|fields| fields.get(name));
+                out.extend_from_slice(value.unwrap_or_default());
+            }
+            _ => self.exchange.variable(variable, out),
+        }
+    }
+
+    fn file_test(&self, test: FileTest, path: &[u8]) -> bool {
+        self.exchange.file_test(test, path)
+    }
+
+    fn file_contents(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.exchange.file_contents(path)
+    }
+
+    fn file_size(&self, path: &[u8]) -> Option<u64> {
+        self.exchange.file_size(path)
     }
 }
 

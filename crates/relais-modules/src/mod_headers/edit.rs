@@ -1,9 +1,7 @@
 //! One `Header` or `RequestHeader`: what is done to which field, and when.
 
-use std::time::Duration;
-
 use relais_conf::Text;
-use relais_expr::{Groups, Regex, RegexFlags};
+use relais_expr::{Expression, Groups, Lookup, Regex, RegexFlags, State};
 use relais_http1::{FieldError, Fields};
 use relais_policy::{Environment, Exchange, Problem, Unfit};
 
@@ -20,7 +18,16 @@ pub(super) struct Edit {
     /// What is set, or the replacement of an edit.
     pub(super) value: Format,
     when: When,
-    condition: Option<(Box<[u8]>, bool)>,
+    condition: Condition,
+}
+
+#[derive(Debug)]
+enum Condition {
+    Always,
+    /// `env=`: the variable, and whether it has to be set.
+    Variable(Box<[u8]>, bool),
+    /// `expr=`.
+    Expression(Expression),
 }
 
 /// When an edit is made.
@@ -91,10 +98,20 @@ impl Edit {
     }
 
     /// Whether the edit is made at this time for this request.
-    pub(super) fn holds(&self, exchange: &Exchange<'_>, when: When) -> bool {
-        let condition = self.condition.as_ref();
-        self.when == when
-            && condition.is_none_or(|(name, set)| exchange.environment.get(name).is_some() == *set)
+    pub(super) fn holds(
+        &self,
+        exchange: &Exchange<'_>,
+        lookup: &dyn Lookup,
+        state: &mut State,
+        when: When,
+    ) -> bool {
+        match &self.condition {
+            _ if self.when != when => false,
+            Condition::Always => true,
+            Condition::Variable(name, set) => exchange.environment.get(name).is_some() == *set,
+            // As in httpd, what cannot be said is false.
+            Condition::Expression(expression) => expression.eval(lookup, state).unwrap_or(false),
+        }
     }
 
     /// Makes an edit that needs nothing but the field list.
@@ -127,13 +144,10 @@ impl Edit {
     pub(super) fn respond(
         &self,
         exchange: &Exchange<'_>,
-        elapsed: Duration,
-        value: &mut Vec<u8>,
+        value: &[u8],
         fields: &mut Fields,
         notes: &mut Environment,
     ) -> Result<(), Unfit> {
-        value.clear();
-        self.value.write(exchange, elapsed, value);
         match &self.action {
             Action::Echo(regex) => {
                 for (name, value) in exchange.fields() {
@@ -217,31 +231,28 @@ fn field_name(word: &Text, action: &Action) -> Result<Box<[u8]>, Problem> {
     Ok(name.into())
 }
 
-type Conditions = (When, Option<(Box<[u8]>, bool)>);
-
 /// The last argument.
-fn condition(rest: &[Text]) -> Result<Conditions, Problem> {
+fn condition(rest: &[Text]) -> Result<(When, Condition), Problem> {
     let word = match rest {
-        [] => return Ok((When::Late, None)),
+        [] => return Ok((When::Late, Condition::Always)),
         [word] => word,
         [_, extra, ..] => return Err(Problem::at(extra.span(), "too many arguments")),
     };
     match word.bytes() {
-        bytes if bytes.eq_ignore_ascii_case(b"early") => Ok((When::Early, None)),
+        bytes if bytes.eq_ignore_ascii_case(b"early") => Ok((When::Early, Condition::Always)),
         [b'e', b'n', b'v', b'=', b'!', name @ ..] if !name.is_empty() => {
-            Ok((When::Late, Some((name.into(), false))))
+            Ok((When::Late, Condition::Variable(name.into(), false)))
         }
         [b'e', b'n', b'v', b'=', name @ ..] if !name.is_empty() && name != b"!" => {
-            Ok((When::Late, Some((name.into(), true))))
+            Ok((When::Late, Condition::Variable(name.into(), true)))
         }
-        [b'e', b'x', b'p', b'r', b'=', ..] => Err(Problem::not_yet(
-            word.span(),
-            "expr= as a condition is not implemented yet",
-        )),
+        [b'e', b'x', b'p', b'r', b'=', ..] => {
+            let expression = values::expression(word, "expr=".len())?;
+            Ok((When::Late, Condition::Expression(expression)))
+        }
         _ => {
             let message = format!("Unknown parameter: {}", word.lossy());
-            let help =
-                "the last argument is early or env=[!]NAME; a value with spaces needs quotes";
+            let help = "the last argument is early, env=[!]NAME or expr=EXPRESSION; a value with spaces needs quotes";
             Err(Problem::at(word.span(), message).with_help(help))
         }
     }

@@ -4,13 +4,16 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use relais_conf::Text;
+use relais_expr::{Lookup, State, StringExpression, Variable};
 use relais_policy::{Exchange, Problem};
+
+use crate::values;
 
 /// A parsed value.
 #[derive(Default, Debug)]
 pub(super) struct Format(Vec<Part>);
 
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Debug)]
 enum Part {
     Text(Vec<u8>),
     /// `%t`: the request's arrival in microseconds since 1970.
@@ -23,8 +26,10 @@ enum Part {
     Busy,
     /// `%{NAME}e`.
     Environment(Vec<u8>),
+    /// `expr=…`, the whole value.
+    Expression(StringExpression),
     /// `%{NAME}s`: mod_ssl's variables, which a clear connection has none of.
-    Ssl(Vec<u8>),
+    Ssl(Variable),
 }
 
 impl Format {
@@ -32,8 +37,8 @@ impl Format {
     pub(super) fn parse(word: &Text) -> Result<Self, Problem> {
         let text = word.bytes();
         if text.starts_with(b"expr=") {
-            let message = "a value by expression is not implemented yet";
-            return Err(Problem::not_yet(word.span(), message));
+            let expression = values::text(word, "expr=".len())?;
+            return Ok(Self(vec![Part::Expression(expression)]));
         }
         let (mut parts, mut at) = (Self::default(), 0);
         while let Some(&byte) = text.get(at) {
@@ -69,7 +74,14 @@ impl Format {
     }
 
     /// Appends the value.
-    pub(super) fn write(&self, exchange: &Exchange<'_>, elapsed: Duration, out: &mut Vec<u8>) {
+    pub(super) fn write(
+        &self,
+        exchange: &Exchange<'_>,
+        lookup: &dyn Lookup,
+        state: &mut State,
+        elapsed: Duration,
+        out: &mut Vec<u8>,
+    ) {
         for part in &self.0 {
             // Writing to memory cannot fail.
             let _ = match part {
@@ -85,7 +97,16 @@ impl Format {
                 Part::Environment(name) => {
                     out.write_all(exchange.environment.get(name).unwrap_or(b"(null)"))
                 }
-                Part::Ssl(_) => out.write_all(b"(null)"),
+                Part::Expression(expression) => {
+                    expression.eval(lookup, state, out);
+                    Ok(())
+                }
+                Part::Ssl(variable) => {
+                    let start = out.len();
+                    lookup.variable(variable, out);
+                    let missing = out.len() == start;
+                    out.write_all(if missing { b"(null)" } else { b"" })
+                }
             };
         }
     }
@@ -107,7 +128,7 @@ fn specifier(text: &[u8]) -> Option<(Part, usize)> {
         b'i' => Part::Idle,
         b'b' => Part::Busy,
         b'e' => Part::Environment(argument.to_vec()),
-        b's' => Part::Ssl(argument.to_vec()),
+        b's' => Part::Ssl(Variable::Ssl(argument.into())),
         _ => return None,
     };
     Some((part, at + 1))
@@ -135,23 +156,32 @@ mod tests {
 
     #[test]
     fn values() {
-        let words = |text: &str| Part::Text(text.into());
-        let table: &[(&str, Option<Vec<Part>>)] = &[
-            ("plain", Some(vec![words("plain")])),
-            ("", Some(vec![])),
-            ("100%", Some(vec![words("100%")])),
-            ("%%t", Some(vec![words("%t")])),
-            ("a%tb", Some(vec![words("a"), Part::Time, words("b")])),
-            ("%{X-Req}i", Some(vec![Part::Idle])),
-            ("%{A}e", Some(vec![Part::Environment(b"A".to_vec())])),
-            (r"a\n\\b\x", Some(vec![words("a\n\\b\\x")])),
+        let table: &[(&str, Option<&str>)] = &[
+            ("plain", Some("\"plain\"")),
+            ("", Some("")),
+            ("100%", Some("\"100%\"")),
+            ("%%t", Some("\"%t\"")),
+            ("a%tb", Some("\"a\" Time \"b\"")),
+            ("%{X-Req}i", Some("Idle")),
+            ("%{A}e", Some("Environment(A)")),
+            (r"a\n\\b\x", Some(r#""a\n\\b\\x""#)),
+            ("expr=%{REQUEST_URI}", Some("Expression")),
+            ("expr=%{NO_SUCH}", None),
             ("%h", None),
             ("%{x}n", None),
             ("%{x", None),
         ];
+        let shown = |part: &Part| match part {
+            Part::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
+            Part::Environment(name) => format!("Environment({})", String::from_utf8_lossy(name)),
+            Part::Expression(_) => "Expression".to_owned(),
+            other => format!("{other:?}"),
+        };
         for (value, expected) in table {
-            let found = Format::parse(&text(value)).ok().map(|format| format.0);
-            assert_eq!(&found, expected, "{value}");
+            let found = Format::parse(&text(value)).ok();
+            let found =
+                found.map(|format| format.0.iter().map(shown).collect::<Vec<_>>().join(" "));
+            assert_eq!(found.as_deref(), *expected, "{value}");
         }
     }
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::Text;
+use relais_expr::State;
 use relais_policy::{
-    Context, Decision, Directive, Exchange, Flow, Module, Outgoing, Problem, Respond, Set,
-    SetResult, Slot, Unfit,
+    Answered, Context, Decision, Directive, Exchange, Flow, Module, Outgoing, Problem, Respond,
+    Set, SetResult, Slot, Unfit,
 };
 
 use edit::{Edit, When};
@@ -36,7 +37,7 @@ impl Module for Headers {
     const DIRECTIVES: &'static [Directive<Self>] = &[
         Directive {
             name: "Header",
-            syntax: "Header [always|onsuccess] add|append|echo|edit|edit*|merge|set|setifempty|unset|note header [value [replacement]] [early|env=[!]varname]",
+            syntax: "Header [always|onsuccess] add|append|echo|edit|edit*|merge|set|setifempty|unset|note header [value [replacement]] [early|env=[!]varname|expr=expression]",
             context: Context::ANY,
             default: None,
             doc: "Edits the fields of responses: those of origins, or with `always` a list that goes out with every answer.",
@@ -53,6 +54,8 @@ impl Module for Headers {
                 "Header set X-Time \"%t %D %l %i %b %{UNIQUE_ID}e %{SSL_PROTOCOL}s %%\"",
                 "Header setifempty X-A b",
                 "Header note X-A copy",
+                "Header set X-Path \"expr=%{REQUEST_URI} %{resp:ETag}\"",
+                "Header set X-Error yes \"expr=%{REQUEST_STATUS} -ge 400\"",
                 "Header always set X-Early 1 early",
             ],
             refuses: &[
@@ -67,6 +70,8 @@ impl Module for Headers {
                 "Header set X-A %h",
                 "Header set X-A b env=",
                 "Header set X-A b late",
+                "Header set X-A b expr=",
+                "Header set X-A expr=%{NO_SUCH}",
                 "Header set X-A b env=c d",
                 "Header set \"X A\" b",
             ],
@@ -74,7 +79,7 @@ impl Module for Headers {
         },
         Directive {
             name: "RequestHeader",
-            syntax: "RequestHeader add|append|edit|edit*|merge|set|setifempty|unset header [value [replacement]] [early|env=[!]varname]",
+            syntax: "RequestHeader add|append|edit|edit*|merge|set|setifempty|unset header [value [replacement]] [early|env=[!]varname|expr=expression]",
             context: Context::ANY,
             default: None,
             doc: "Edits the fields of requests before they are forwarded, or with `early` before anything else looks at them.",
@@ -139,13 +144,17 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
 
 fn edit_request(exchange: &mut Exchange<'_>, when: When) -> Flow {
     let section = Arc::clone(&exchange.section);
-    let mut value = Vec::new();
+    let (mut value, mut state) = (Vec::new(), State::default());
     for edit in &section.get::<Section>().request {
-        if !edit.holds(exchange, when) {
+        state.reset();
+        if !edit.holds(exchange, exchange, &mut state, when) {
             continue;
         }
         value.clear();
-        edit.value.write(exchange, Duration::ZERO, &mut value);
+        // As in httpd, the groups of a condition are not those of the value.
+        state.reset();
+        let format = &edit.value;
+        format.write(exchange, exchange, &mut state, Duration::ZERO, &mut value);
         if edit.apply(&value, exchange.fields_mut()).is_err() {
             let why = "RequestHeader made a field that may not be sent";
             return Flow::Decide(Decision::Respond(Respond::logged(500, why)));
@@ -157,27 +166,51 @@ fn edit_request(exchange: &mut Exchange<'_>, when: When) -> Flow {
 /// httpd: mod_headers' output filter, and its error filter for own pages.
 pub(crate) fn outgoing(exchange: &Exchange<'_>, outgoing: &mut Outgoing<'_>) -> Result<(), Unfit> {
     let section: &Section = exchange.section_settings();
-    let mut value = Vec::new();
     // The list of `always` first; an early edit was made long before.
-    let early = section
-        .always
-        .iter()
-        .filter(|edit| edit.holds(exchange, When::Early));
-    let always = section
-        .always
-        .iter()
-        .filter(|edit| edit.holds(exchange, When::Late));
-    for edit in early.chain(always) {
-        let (fields, notes) = (&mut *outgoing.always, &mut *outgoing.notes);
-        edit.respond(exchange, outgoing.elapsed, &mut value, fields, notes)?;
-    }
+    edit_list(exchange, outgoing, &section.always, When::Early, true)?;
+    edit_list(exchange, outgoing, &section.always, When::Late, true)?;
     if outgoing.own_error {
         return Ok(());
     }
-    let success = section.success.iter();
-    for edit in success.filter(|edit| edit.holds(exchange, When::Late)) {
-        let (fields, notes) = (&mut *outgoing.fields, &mut *outgoing.notes);
-        edit.respond(exchange, outgoing.elapsed, &mut value, fields, notes)?;
+    edit_list(exchange, outgoing, &section.success, When::Late, false)
+}
+
+fn edit_list(
+    exchange: &Exchange<'_>,
+    outgoing: &mut Outgoing<'_>,
+    edits: &[Arc<Edit>],
+    when: When,
+    always: bool,
+) -> Result<(), Unfit> {
+    if edits.is_empty() {
+        return Ok(());
+    }
+    let (mut value, mut state) = (Vec::new(), State::default());
+    for edit in edits {
+        state.reset();
+        value.clear();
+        let answered = Answered {
+            exchange,
+            status: outgoing.status,
+            fields: [outgoing.fields, outgoing.always],
+        };
+        if !edit.holds(exchange, &answered, &mut state, when) {
+            continue;
+        }
+        state.reset();
+        let format = &edit.value;
+        format.write(
+            exchange,
+            &answered,
+            &mut state,
+            outgoing.elapsed,
+            &mut value,
+        );
+        let fields = match always {
+            true => &mut *outgoing.always,
+            false => &mut *outgoing.fields,
+        };
+        edit.respond(exchange, &value, fields, outgoing.notes)?;
     }
     Ok(())
 }
