@@ -7,6 +7,7 @@ use std::sync::Arc;
 use relais_conf::{Diagnostics, Loaded, SourceMap, Span};
 
 use crate::exchange::Phases;
+use crate::lookup::Lookup;
 use crate::module::{AnyModule, Drafts, Settings};
 use crate::read;
 use crate::site::{Host, HostAddress, HostDraft, SectionDraft, Site, SiteDraft};
@@ -97,6 +98,7 @@ impl Builder<'_> {
         }
         Site {
             server,
+            lookup: Lookup::new(&hosts),
             hosts,
             phases: self.phases,
         }

@@ -12,6 +12,7 @@ mod decision;
 mod directive;
 mod exchange;
 mod explain;
+mod lookup;
 mod module;
 mod read;
 mod section;

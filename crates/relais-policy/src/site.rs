@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relais_conf::Span;
 
 use crate::exchange::Phases;
+use crate::lookup::Lookup;
 use crate::module::{AnyModule, Drafts, Settings};
 use crate::section::{SectionHead, wildcard};
 use crate::spec::{HostSpec, ServerSpec};
@@ -50,20 +51,6 @@ pub struct HostAddress {
     pub ip: Option<IpAddr>,
     /// The local port.
     pub port: Option<u16>,
-}
-
-impl HostAddress {
-    /// How specific a match is; `None` is no match. Larger wins, as httpd's
-    /// vhost lookup has it (vhosts/details.html).
-    fn rank(self, local: SocketAddr) -> Option<u8> {
-        let ip = self
-            .ip
-            .map_or(Some(0), |ip| (ip == local.ip().to_canonical()).then_some(2))?;
-        let port = self
-            .port
-            .map_or(Some(0), |port| (port == local.port()).then_some(1))?;
-        Some(ip + port)
-    }
 }
 
 /// A name that a virtual host answers to.
@@ -154,6 +141,7 @@ pub struct Site {
     pub hosts: Vec<Host>,
     /// The order of phase functions.
     pub phases: &'static Phases,
+    pub(crate) lookup: Lookup,
 }
 
 impl Site {
@@ -166,12 +154,10 @@ impl Site {
     /// The virtual hosts of the most specific address set of a connection, in
     /// file order; the main server alone where none matches.
     pub fn candidates(&self, local: SocketAddr) -> impl Iterator<Item = &Host> {
-        let best = self.hosts.iter().filter_map(|host| rank(host, local)).max();
-        let virtual_hosts = self
-            .hosts
-            .iter()
-            .filter(move |host| best.is_some() && rank(host, local) == best);
-        let main = self.hosts.iter().take(usize::from(best.is_none()));
+        let set = self.lookup.set(local);
+        let virtual_hosts = set.into_iter().flat_map(|set| &set.hosts);
+        let virtual_hosts = virtual_hosts.filter_map(|&index| self.hosts.get(index));
+        let main = self.hosts.iter().take(usize::from(set.is_none()));
         main.chain(virtual_hosts)
     }
 
@@ -179,21 +165,13 @@ impl Site {
     /// `Host`, else the first of the set (vhosts/details.html).
     #[must_use]
     pub fn host_for(&self, local: SocketAddr, name: Option<&[u8]>) -> &Host {
-        let mut candidates = self.candidates(local);
-        let Some(first) = candidates.next() else {
-            return self.main();
-        };
-        let Some(name) = name else { return first };
-        std::iter::once(first)
-            .chain(candidates)
-            .find(|host| host.answers_to(name))
-            .unwrap_or(first)
+        let set = self.lookup.set(local);
+        let index = set.and_then(|set| match name {
+            Some(name) => set.named(name),
+            None => set.hosts.first().copied(),
+        });
+        index
+            .and_then(|index| self.hosts.get(index))
+            .unwrap_or_else(|| self.main())
     }
-}
-
-fn rank(host: &Host, local: SocketAddr) -> Option<u8> {
-    host.addresses
-        .iter()
-        .filter_map(|address| address.rank(local))
-        .max()
 }
