@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `bench`, `cases`, `fuzz`.
+//! Developer commands: `cargo xtask test`, `bench`, `cases`, `docs`, `fuzz`.
 
 mod cases;
 mod fuzz;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Some("bench") => bench(rest),
         Some("cases") => cases::run(rest),
         Some("fuzz") => fuzz::run(rest),
+        Some("docs") => docs(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -84,6 +85,20 @@ fn bench(arguments: &[String]) -> Vec<&'static str> {
     }
 }
 
+/// Writes the generated pages below `docs/`. The test that compares them knows how.
+fn docs() -> Vec<&'static str> {
+    let mut command = std::process::Command::new("cargo");
+    command
+        .current_dir(tool::root())
+        .args(["test", "--package", "relais", "--test", "docs"])
+        .env("RELAIS_BLESS", "1");
+    if tool::passes(&mut command) {
+        Vec::new()
+    } else {
+        vec!["docs"]
+    }
+}
+
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
@@ -91,5 +106,6 @@ test [ARGUMENTS]   provides the packages that the tests need, then checks style,
                    ARGUMENTS go to `cargo test`
 bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed
 cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais
+docs               writes the pages below `docs/` that come from the directive and lint tables
 fuzz [--minutes N] [TARGET]...
                    looks for bytes that break a reader of configuration text, with cargo-fuzz";

@@ -13,6 +13,37 @@ use crate::MODULES;
 
 static TABLE: &str = include_str!("../directives.tsv");
 
+/// Names of httpd 2.2 and of third parties that configurations still have,
+/// with what to do about them.
+static FORMER: &str = include_str!("../former.tsv");
+
+/// Names without a row that reading itself carries out.
+pub const LANGUAGE: &[&str] = &[
+    "<Directory>",
+    "<DirectoryMatch>",
+    "<Else>",
+    "<ElseIf>",
+    "<Files>",
+    "<FilesMatch>",
+    "<If>",
+    "<IfDefine>",
+    "<IfDirective>",
+    "<IfFile>",
+    "<IfModule>",
+    "<IfSection>",
+    "<IfVersion>",
+    "<Limit>",
+    "<LimitExcept>",
+    "<Location>",
+    "<LocationMatch>",
+    "<Macro>",
+    "<Proxy>",
+    "<ProxyMatch>",
+    "<VirtualHost>",
+    "UndefMacro",
+    "Use",
+];
+
 static KNOWN: LazyLock<HashMap<String, Known>> = LazyLock::new(|| {
     let ours: std::collections::HashSet<String> = MODULES
         .iter()
@@ -24,7 +55,12 @@ static KNOWN: LazyLock<HashMap<String, Known>> = LazyLock::new(|| {
         .skip(1)
         .filter_map(fact)
         .map(|known| (known.name.trim_end_matches('>').to_ascii_lowercase(), known));
-    facts.filter(|(name, _)| !ours.contains(name)).collect()
+    let former = FORMER.lines().skip(1).filter_map(former);
+    let former = former.map(|known| (known.name.to_ascii_lowercase(), known));
+    former
+        .chain(facts)
+        .filter(|(name, _)| !ours.contains(name))
+        .collect()
 });
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
@@ -32,8 +68,9 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         .iter()
         .flat_map(|module| module.directives())
         .map(|row| row.name.trim_end_matches('>'));
-    let mut names: Vec<&'static str> = ours.chain(KNOWN.values().map(|known| known.name)).collect();
+    let mut names: Vec<&'static str> = ours.chain(facts().map(|known| known.name)).collect();
     names.sort_unstable();
+    names.dedup();
     names
 });
 
@@ -48,6 +85,22 @@ pub fn known(name: &str) -> Option<Known> {
 #[must_use]
 pub fn names() -> &'static [&'static str] {
     &NAMES
+}
+
+/// Every directive of httpd 2.4 with what relais makes of those that it has no
+/// row for, in the order of the modules.
+pub fn facts() -> impl Iterator<Item = Known> {
+    TABLE.lines().skip(1).filter_map(fact)
+}
+
+fn former(line: &'static str) -> Option<Known> {
+    let mut columns = line.split('\t');
+    Some(Known {
+        name: columns.next()?,
+        module: columns.next()?,
+        state: KnownState::Refused,
+        note: columns.next()?,
+    })
 }
 
 fn fact(line: &'static str) -> Option<Known> {
@@ -84,6 +137,18 @@ mod tests {
         for &(name, expected) in table {
             assert_eq!(known(name).map(|known| known.state), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_or_without_effect_says_why() {
+        let silent: Vec<&str> = KNOWN
+            .values()
+            .filter(|known| known.state != KnownState::NotYet && known.note.is_empty())
+            .map(|known| known.name)
+            .collect();
+        assert!(silent.is_empty(), "{silent:?}");
+        let lines = FORMER.lines().skip(1);
+        assert!(lines.clone().count() == lines.filter_map(former).count());
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod values;
 
 pub use configure::{Configuration, configure, configure_offline};
 pub use core::default_host_spec;
-pub use known::{known, names};
+pub use known::{LANGUAGE, facts, known, names};
 pub use mod_so::ModuleHost;
 pub use standing::{Standing, standing};
 
