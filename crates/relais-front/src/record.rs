@@ -294,6 +294,10 @@ impl Record for Line<'_> {
         self.sent.notes.get(name)
     }
 
+    fn user(&self) -> Option<&[u8]> {
+        self.turn.exchange.user.as_deref()
+    }
+
     fn env(&self, name: &[u8]) -> Option<&[u8]> {
         self.turn.exchange.environment.get(name)
     }

@@ -14,8 +14,13 @@ mod methods;
 pub mod mod_access_compat;
 pub mod mod_alias;
 pub mod mod_allowmethods;
+pub mod mod_auth_basic;
+pub mod mod_authn_core;
+pub mod mod_authn_file;
 pub mod mod_authz_core;
+pub mod mod_authz_groupfile;
 pub mod mod_authz_host;
+pub mod mod_authz_user;
 pub mod mod_env;
 pub mod mod_headers;
 pub mod mod_log_config;
@@ -100,6 +105,11 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_access_compat::AccessCompat>::new(),
     &Registered::<mod_authz_core::AuthzCore>::new(),
     &Registered::<mod_authz_host::AuthzHost>::new(),
+    &Registered::<mod_authz_user::AuthzUser>::new(),
+    &Registered::<mod_authz_groupfile::AuthzGroupfile>::new(),
+    &Registered::<mod_authn_core::AuthnCore>::new(),
+    &Registered::<mod_authn_file::AuthnFile>::new(),
+    &Registered::<mod_auth_basic::AuthBasic>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),

@@ -17,6 +17,7 @@ use relais_telemetry::Level;
 use self::requirement::{Group, Line, Logic, Member, Verdict};
 use crate::mod_access_compat::{self, Satisfy};
 use crate::values;
+use crate::{mod_auth_basic, mod_authn_core, mod_authz_groupfile};
 
 /// mod_authz_core.
 pub struct AuthzCore;
@@ -61,6 +62,10 @@ impl Module for AuthzCore {
                 "Require local",
                 "Require env one two",
                 "Require method GET HEAD",
+                "Require expr %{HTTP_HOST} == 'a' && -n req('X')",
+                "Require valid-user",
+                "Require user ann bob",
+                "Require group staff",
             ],
             refuses: &[
                 "Require",
@@ -73,7 +78,7 @@ impl Module for AuthzCore {
                 "Require not",
                 "Require not ip 10.1.2.3",
                 "Require host example.com",
-                "Require valid-user",
+                "Require expr %{NOTHING_LIKE_IT} == 1",
             ],
             set: Set::Raw(|slot, args| {
                 let line = Line::parse(args, slot.place.limit)?;
@@ -130,7 +135,7 @@ impl Module for AuthzCore {
             syntax: "AuthzSendForbiddenOnFailure On|Off",
             context: PLACES,
             default: Some("Off"),
-            doc: "Whether a user who may not get in is told 403, not 401; without users every refusal is 403.",
+            doc: "Whether a user who may not get in is told 403 instead of 401.",
             accepts: &["AuthzSendForbiddenOnFailure On"],
             refuses: &["AuthzSendForbiddenOnFailure maybe"],
             set: Set::Flag(|slot, on| {
@@ -292,6 +297,16 @@ fn check_group(group: &Group, outermost: bool, diagnostics: &mut Diagnostics) {
 /// The access checkers in httpd's order: what may be asked without a user
 /// (`ap_process_request_internal` with `Satisfy`).
 pub(crate) fn access(exchange: &mut Exchange<'_>) -> Flow {
+    let lines = exchange.log.len();
+    let flow = check(exchange);
+    if matches!(flow, Flow::Wait(_)) {
+        // All will be said again.
+        exchange.log.truncate(lines);
+    }
+    flow
+}
+
+fn check(exchange: &mut Exchange<'_>) -> Flow {
     let allowed = mod_access_compat::allows(exchange);
     match mod_access_compat::satisfy(exchange) {
         Satisfy::All if !allowed => forbidden(),
@@ -300,19 +315,69 @@ pub(crate) fn access(exchange: &mut Exchange<'_>) -> Flow {
     }
 }
 
+/// Without a user first, then with one if that may help.
 fn authorize(exchange: &mut Exchange<'_>) -> Flow {
     let Some(group) = exchange.section_settings::<Section>().require.clone() else {
-        return Flow::Declined;
+        if mod_authn_core::scheme(exchange).is_none() {
+            return Flow::Declined;
+        }
+        let line = "AH01627: AuthType configured with no corresponding authorization directives";
+        exchange.note("authz_core", Level::Error, || line.to_owned());
+        return Flow::Decide(Decision::Respond(Respond::status(500)));
     };
-    if !group.covers(exchange.head.method()) || group.apply(exchange) == Verdict::Granted {
+    if !group.covers(exchange.head.method()) {
         return Flow::Declined;
     }
+    // The phase is entered again while the user is being looked up.
+    let known = exchange.user.take();
+    match group.apply(exchange) {
+        Verdict::Granted => {
+            exchange.user = known;
+            return Flow::Declined;
+        }
+        Verdict::Denied | Verdict::Neutral => return denied(exchange),
+        Verdict::NoUser => {}
+    }
+    if let Err(flow) = mod_auth_basic::check_user(exchange) {
+        return flow;
+    }
+    if group.asks_for_groups()
+        && let Some(wait) = mod_authz_groupfile::prepare(exchange)
+    {
+        return wait;
+    }
+    match group.apply(exchange) {
+        Verdict::Granted => Flow::Declined,
+        verdict => refused(exchange, verdict),
+    }
+}
+
+/// A refusal that no user could turn.
+fn denied(exchange: &mut Exchange<'_>) -> Flow {
     let line = format!(
         "AH01630: client denied by server configuration: {}",
         subject(exchange)
     );
     exchange.note("authz_core", Level::Error, || line);
     forbidden()
+}
+
+/// A refusal of a user: another one may try.
+fn refused(exchange: &mut Exchange<'_>, verdict: Verdict) -> Flow {
+    let path = String::from_utf8_lossy(&exchange.path).into_owned();
+    let user = exchange.user.clone().unwrap_or_default();
+    let user = String::from_utf8_lossy(&user).into_owned();
+    exchange.note("authz_core", Level::Error, || match verdict {
+        Verdict::NoUser => {
+            format!("AH01629: authorization failure (no authenticated user): {path}")
+        }
+        _ => format!("AH01631: user {user}: authorization failure for \"{path}\": "),
+    });
+    let section = exchange.section_settings::<Section>();
+    if section.forbidden == Some(true) && verdict != Verdict::NoUser {
+        return forbidden();
+    }
+    mod_auth_basic::unauthorized(exchange)
 }
 
 fn forbidden() -> Flow {

@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use relais_conf::{Span, Text};
+use relais_expr::{Expression, State};
 use relais_policy::{Exchange, Limit, Problem};
 use relais_telemetry::Level;
 
 use crate::address::AddressRange;
 use crate::methods;
+use crate::mod_authz_groupfile;
 
 /// What a line or a group says of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     Granted,
     Denied,
+    /// Denied, unless there were a user.
+    NoUser,
     /// It has no say: a negative one never grants.
     Neutral,
 }
@@ -24,6 +28,7 @@ impl Verdict {
         match self {
             Self::Granted => "granted",
             Self::Denied => "denied",
+            Self::NoUser => "denied (no authenticated user yet)",
             Self::Neutral => "neutral",
         }
     }
@@ -31,7 +36,7 @@ impl Verdict {
     fn negated(self) -> Self {
         match self {
             Self::Granted => Self::Denied,
-            Self::Denied | Self::Neutral => Self::Neutral,
+            Self::Denied | Self::NoUser | Self::Neutral => Self::Neutral,
         }
     }
 }
@@ -46,7 +51,7 @@ pub(super) enum Logic {
 }
 
 /// `<RequireAll>`, `<RequireAny>`, `<RequireNone>`, or the lines of a section.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) logic: Logic,
     pub(super) negate: bool,
@@ -58,14 +63,14 @@ pub(super) struct Group {
 }
 
 /// One member of a group.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Member {
     Line(Line),
     Group(Arc<Group>),
 }
 
 /// One `Require` line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) negate: bool,
     /// What follows `Require [not]`, as log lines show it.
@@ -101,7 +106,7 @@ impl Member {
 }
 
 /// What a line asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 enum Provider {
     All(bool),
     /// mod_authz_host.html#reqip
@@ -110,6 +115,11 @@ enum Provider {
     Local,
     Env(Vec<Vec<u8>>),
     Method(Vec<&'static str>),
+    /// A condition, and whether it asks for the user.
+    Expr(Arc<Expression>, bool),
+    User(Vec<Vec<u8>>),
+    ValidUser,
+    Group(Vec<Vec<u8>>),
 }
 
 impl Line {
@@ -184,11 +194,16 @@ impl Provider {
                     .map(methods::method)
                     .collect::<Result<_, _>>()?,
             )),
-            "expr" | "host" | "forward-dns" | "user" | "valid-user" | "group" | "ssl"
-            | "ssl-verify-client" | "file-owner" | "file-group" => Err(Problem::not_yet(
-                name.span(),
-                format!("Require {} is not implemented yet", name.lossy()),
-            )),
+            "expr" => Self::expression(rest),
+            "user" => names(rest).map(Self::User),
+            "group" => names(rest).map(Self::Group),
+            "valid-user" => Ok(Self::ValidUser),
+            "host" | "forward-dns" | "ssl" | "ssl-verify-client" | "file-owner" | "file-group" => {
+                Err(Problem::not_yet(
+                    name.span(),
+                    format!("Require {} is not implemented yet", name.lossy()),
+                ))
+            }
             other => Err(Problem::at(
                 name.span(),
                 format!("Unknown Authz provider: {other}"),
@@ -196,7 +211,27 @@ impl Provider {
         }
     }
 
-    fn check(&self, exchange: &Exchange<'_>) -> Verdict {
+    /// The rest of the line, with or without quotes around it.
+    fn expression(rest: &Text) -> Result<Self, Problem> {
+        let quoted =
+            rest.len() > 1 && rest.bytes().starts_with(b"\"") && rest.bytes().ends_with(b"\"");
+        let text = if quoted {
+            rest.slice(1..rest.len() - 1)
+        } else {
+            rest.clone()
+        };
+        let expression = Expression::parse(text.bytes()).map_err(|error| {
+            let message = format!("Cannot parse expression in require line: {}", error.message);
+            Problem::at(text.span_of(error.range), message)
+        })?;
+        let upper = text.lossy().to_ascii_uppercase();
+        Ok(Self::Expr(
+            Arc::new(expression),
+            upper.contains("REMOTE_USER"),
+        ))
+    }
+
+    fn check(&self, exchange: &mut Exchange<'_>) -> Verdict {
         let client = exchange.client.ip();
         let granted = match self {
             Self::All(granted) => *granted,
@@ -206,13 +241,66 @@ impl Provider {
                 .iter()
                 .any(|name| exchange.environment.get(name).is_some()),
             Self::Method(names) => methods::covers(names, exchange.head.method()),
+            Self::Expr(expression, _) => holds(exchange, expression),
+            Self::User(_) | Self::ValidUser | Self::Group(_) => {
+                return match exchange.user.clone() {
+                    Some(user) => self.check_user(exchange, &user),
+                    None => Verdict::NoUser,
+                };
+            }
         };
-        if granted {
-            Verdict::Granted
-        } else {
-            Verdict::Denied
+        match self {
+            _ if granted => Verdict::Granted,
+            Self::Expr(_, true) => Verdict::NoUser,
+            _ => Verdict::Denied,
         }
     }
+
+    fn check_user(&self, exchange: &mut Exchange<'_>, user: &[u8]) -> Verdict {
+        let granted = match self {
+            Self::User(names) => names.iter().any(|name| name == user),
+            Self::Group(names) => mod_authz_groupfile::is_member(exchange, names),
+            _ => true,
+        };
+        if granted {
+            return Verdict::Granted;
+        }
+        if matches!(self, Self::User(_)) {
+            let line = format!(
+                "AH01663: access to {} failed, reason: user '{}' does not meet 'require'ments for user to be allowed access",
+                String::from_utf8_lossy(&exchange.path),
+                String::from_utf8_lossy(user)
+            );
+            exchange.note("authz_user", Level::Debug, || line);
+        }
+        Verdict::Denied
+    }
+}
+
+/// The names of users or groups.
+fn names(rest: &Text) -> Result<Vec<Vec<u8>>, Problem> {
+    if rest.bytes().windows(2).any(|pair| pair == b"%{") {
+        return Err(Problem::not_yet(
+            rest.span(),
+            "names by expression are not implemented yet",
+        ));
+    }
+    Ok(rest
+        .words()
+        .iter()
+        .map(|word| word.bytes().to_vec())
+        .collect())
+}
+
+/// Whether a condition holds; one that cannot be decided does not.
+fn holds(exchange: &mut Exchange<'_>, expression: &Expression) -> bool {
+    let result = expression.eval(exchange, &mut State::default());
+    result.unwrap_or_else(|error| {
+        exchange.note("authz_core", Level::Error, || {
+            format!("AH02320: Error evaluating expression in 'Require expr': {error}")
+        });
+        false
+    })
 }
 
 impl Group {
@@ -255,6 +343,26 @@ impl Group {
         })
     }
 
+    /// Whether a line in it asks for a group.
+    pub(super) fn asks_for_groups(&self) -> bool {
+        self.members.iter().any(|member| match member {
+            Member::Line(line) => matches!(line.provider, Provider::Group(_)),
+            Member::Group(group) => group.asks_for_groups(),
+        })
+    }
+
+    /// What a member that settles nothing makes of what was said before it: a
+    /// user is worth asking for where one could change the outcome.
+    fn joined(&self, before: Verdict, one: Verdict) -> Verdict {
+        match (self.logic, before, one) {
+            (_, _, Verdict::Neutral) => before,
+            (_, Verdict::Neutral, _) => one,
+            (Logic::All, _, Verdict::NoUser) => one,
+            (Logic::Any, Verdict::Denied, Verdict::NoUser) => one,
+            _ => before,
+        }
+    }
+
     /// What the group says of a request. A member that settles it ends it, so
     /// that the rest is not asked.
     pub(super) fn apply(&self, exchange: &mut Exchange<'_>) -> Verdict {
@@ -269,9 +377,7 @@ impl Group {
                 verdict = one;
                 break;
             }
-            if verdict == Verdict::Neutral {
-                verdict = one;
-            }
+            verdict = self.joined(verdict, one);
         }
         if self.negate {
             verdict = verdict.negated();
