@@ -144,6 +144,8 @@ pub trait Io {
     type Socket;
     /// Wakes this `Io`.
     type Waker: Wake;
+    /// Holds bytes on their way from one socket to another.
+    type Pipe;
 
     /// Starts to report readiness of `socket` under `token`. What is ready already is reported by the next wait.
     ///
@@ -151,15 +153,49 @@ pub trait Io {
     /// The kernel may lack memory or watch slots.
     fn register(&mut self, socket: &Self::Socket, token: Token) -> io::Result<()>;
 
+    /// Hears of an event before its owner acts on it. A transport with bytes of its own, such as records of TLS that
+    /// wait for room, moves them here.
+    fn note(&mut self, _socket: &mut Self::Socket, _event: Event) {}
+
     /// Reads into `buffer`, which is not empty.
-    fn read(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Read;
+    fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> Read;
+
+    /// As [`Io::read`], but the bytes stay in the socket until [`Io::consume`] takes them away.
+    fn peek(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> Read;
+
+    /// Takes away the first `bytes.len()` of the bytes that were peeked at; `bytes` is where they may be written to.
+    fn consume(&mut self, socket: &mut Self::Socket, bytes: &mut [u8]);
 
     /// Writes from `bytes`, which is not empty.
-    fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Write;
+    fn write(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Write;
+
+    /// Whether bytes may go from one of these sockets to the other through a pipe; readies both for it.
+    fn can_splice(&mut self, from: &Self::Socket, to: &Self::Socket) -> bool;
+
+    /// A pipe that moves bytes between sockets within the kernel, or `None` when there is none to be had.
+    fn pipe(&mut self) -> Option<Self::Pipe>;
+
+    /// Moves up to `most` bytes from `socket` into `pipe`, which is empty. `None` when the socket's bytes cannot go
+    /// that way and have to be read.
+    fn fill(
+        &mut self,
+        socket: &mut Self::Socket,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> Option<Read>;
+
+    /// Moves up to `most` bytes, all of which `pipe` has, into `socket`. `None` when this socket takes no bytes that
+    /// way, which for a socket that [`Io::fill`] and the engine paired is a fault of the system: the bytes are lost.
+    fn drain(
+        &mut self,
+        socket: &mut Self::Socket,
+        pipe: &mut Self::Pipe,
+        most: usize,
+    ) -> Option<Write>;
 
     /// Ends the stream towards the peer, behind the bytes written so far. Failure means that the peer is gone, which
     /// reading will tell.
-    fn shutdown(&mut self, socket: &Self::Socket);
+    fn shutdown(&mut self, socket: &mut Self::Socket);
 
     /// Gives the socket back.
     fn close(&mut self, socket: Self::Socket);

@@ -70,9 +70,15 @@ impl Wake for SimWaker {
     fn wake(&self) {}
 }
 
+/// A pipe of a simulated kernel.
+#[derive(Debug, Default)]
+pub struct SimPipe(Vec<u8>);
+
 /// A simulated network.
 #[derive(Debug)]
 pub struct Sim {
+    /// Whether pipes are to be had.
+    pipes: bool,
     random: Random,
     weather: Weather,
     now_ms: u64,
@@ -91,6 +97,7 @@ impl Sim {
         let mut random = Random::new(seed);
         let weather = Weather::new(&mut random);
         Self {
+            pipes: random.chance(70),
             random,
             weather,
             now_ms: 0,
@@ -287,6 +294,7 @@ impl Sim {
 impl Io for Sim {
     type Socket = SimSocket;
     type Waker = SimWaker;
+    type Pipe = SimPipe;
 
     fn register(&mut self, socket: &SimSocket, token: Token) -> io::Result<()> {
         let connection = self
@@ -304,7 +312,64 @@ impl Io for Sim {
         Ok(())
     }
 
-    fn read(&mut self, socket: &SimSocket, buffer: &mut [u8]) -> Read {
+    fn peek(&mut self, socket: &mut SimSocket, buffer: &mut [u8]) -> Read {
+        let Some(connection) = self.connections.get_mut(socket.0) else {
+            return Read::End;
+        };
+        if connection.inbox.is_empty() {
+            return connection.nothing_to_read();
+        }
+        let count = buffer.len().min(connection.inbox.len());
+        for (place, byte) in buffer.iter_mut().zip(&connection.inbox) {
+            *place = *byte;
+        }
+        Read::Bytes(count)
+    }
+
+    fn consume(&mut self, socket: &mut SimSocket, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(socket.0) else {
+            return;
+        };
+        connection.inbox.drain(..bytes.len());
+        if std::mem::take(&mut connection.full) {
+            self.later(Act::Send(socket.0));
+        }
+    }
+
+    fn can_splice(&mut self, _from: &SimSocket, _to: &SimSocket) -> bool {
+        true
+    }
+
+    fn pipe(&mut self) -> Option<SimPipe> {
+        self.pipes.then(SimPipe::default)
+    }
+
+    fn fill(&mut self, socket: &mut SimSocket, pipe: &mut SimPipe, most: usize) -> Option<Read> {
+        if self.random.chance(self.weather.refuse_percent) {
+            return None;
+        }
+        let most = most.min(SIM_PIPE_BYTES);
+        pipe.0.resize(most, 0);
+        let outcome = self.read(socket, &mut pipe.0);
+        let count = if let Read::Bytes(count) = outcome {
+            count
+        } else {
+            0
+        };
+        pipe.0.truncate(count);
+        Some(outcome)
+    }
+
+    fn drain(&mut self, socket: &mut SimSocket, pipe: &mut SimPipe, most: usize) -> Option<Write> {
+        assert!(most <= pipe.0.len(), "no more than the pipe has");
+        let outcome = self.write(socket, pipe.0.get(..most).unwrap_or_default());
+        if let Write::Bytes(count) = outcome {
+            pipe.0.drain(..count);
+        }
+        Some(outcome)
+    }
+
+    fn read(&mut self, socket: &mut SimSocket, buffer: &mut [u8]) -> Read {
         let Some(connection) = self.connections.get_mut(socket.0) else {
             return Read::End;
         };
@@ -332,7 +397,7 @@ impl Io for Sim {
         Read::Bytes(count)
     }
 
-    fn write(&mut self, socket: &SimSocket, bytes: &[u8]) -> Write {
+    fn write(&mut self, socket: &mut SimSocket, bytes: &[u8]) -> Write {
         let window = self.weather.window;
         let Some(connection) = self.connections.get_mut(socket.0) else {
             return Write::Broken(Fault::Reset);
@@ -362,7 +427,7 @@ impl Io for Sim {
         Write::Bytes(count)
     }
 
-    fn shutdown(&mut self, socket: &SimSocket) {
+    fn shutdown(&mut self, socket: &mut SimSocket) {
         if let Some(connection) = self.connections.get_mut(socket.0) {
             connection.shut = true;
         }
@@ -470,6 +535,9 @@ impl Random {
     }
 }
 
+/// The size of a simulated pipe.
+const SIM_PIPE_BYTES: usize = 3000;
+
 /// The manners of a network.
 #[derive(Debug)]
 struct Weather {
@@ -480,6 +548,8 @@ struct Weather {
     /// How often a closed pair is reported once more.
     noise_percent: u64,
     delay_ms_max: u64,
+    /// How often a pipe takes nothing although bytes are there.
+    refuse_percent: u64,
     /// The size of each socket's buffer, per direction.
     window: usize,
 }
@@ -497,6 +567,7 @@ impl Weather {
             late_percent: random.below(60),
             noise_percent: random.below(100),
             delay_ms_max: random.below(4),
+            refuse_percent: [0, 0, 10, 50][random.below(4) as usize],
             window,
         }
     }
@@ -586,7 +657,7 @@ mod tests {
     /// Reads one socket to its end, obeying the contract, and tells everything that happened.
     fn read_all(seed: u64, then: Then) -> (Vec<u8>, Vec<String>) {
         let mut sim = Sim::new(seed);
-        let socket = sim.connect(plan(b"The quick brown fox jumps over the lazy dog", then));
+        let mut socket = sim.connect(plan(b"The quick brown fox jumps over the lazy dog", then));
         sim.register(&socket, Token::new(0, 1, Side::Client))
             .unwrap();
         let (mut bytes, mut log, mut events) = (Vec::new(), Vec::new(), Vec::new());
@@ -597,7 +668,7 @@ mod tests {
             let mut go_on = events.iter().any(|event| event.readable);
             while go_on {
                 let mut buffer = [0; 10];
-                let outcome = sim.read(&socket, &mut buffer);
+                let outcome = sim.read(&mut socket, &mut buffer);
                 log.push(format!("{} {outcome:?}", sim.now_ms()));
                 go_on = match outcome {
                     Read::Bytes(count) => {
@@ -637,10 +708,10 @@ mod tests {
     fn closing_over_unread_bytes_is_a_reset() {
         for (sends, expected) in [(&b""[..], Arrival::Ended), (b"x", Arrival::Reset)] {
             let mut sim = Sim::new(3);
-            let socket = sim.connect(plan(sends, Then::Stay));
+            let mut socket = sim.connect(plan(sends, Then::Stay));
             let mut events = Vec::new();
             sim.wait(&mut events, Some(1000)).unwrap();
-            assert!(matches!(sim.write(&socket, b"bye"), Write::Bytes(_)));
+            assert!(matches!(sim.write(&mut socket, b"bye"), Write::Bytes(_)));
             sim.close(socket);
             sim.wait(&mut events, Some(1000)).unwrap();
             assert_eq!(sim.arrival(0), expected);
@@ -651,14 +722,14 @@ mod tests {
     fn a_peer_that_takes_nothing_blocks_the_writer() {
         for seed in 0..50 {
             let mut sim = Sim::new(seed);
-            let socket = sim.connect(Plan {
+            let mut socket = sim.connect(Plan {
                 sends: Vec::new(),
                 then: Then::Stay,
                 takes: false,
             });
             let block = vec![1; 60_000];
             let mut sent = 0;
-            while let Write::Bytes(count) = sim.write(&socket, &block) {
+            while let Write::Bytes(count) = sim.write(&mut socket, &block) {
                 sent += count;
             }
             assert!((1..=20_000).contains(&sent), "seed {seed}");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use relais_io::Wake;
 use relais_io::epoll::{Epoll, EpollWaker};
 
+use crate::order::{Farewell, Filter, TunnelInfo, Walk};
 use crate::tunnel::refuse;
 use crate::{EndReason, Engine, Handoff, Settings};
 
@@ -34,7 +36,8 @@ impl Engine<Epoll> {
         // Engines that were started before a failure end with the handle.
         let mut lanes = Lanes(Vec::new());
         for number in 0..threads.max(1) {
-            lanes.0.push(start(format!("{name}-{number}"), settings)?);
+            let name = format!("{name}-{number}");
+            lanes.0.push(start(name, number, threads.max(1), settings)?);
         }
         Ok(EngineHandle {
             lanes: Arc::new(lanes),
@@ -79,6 +82,27 @@ impl EngineHandle {
             .sum()
     }
 
+    /// The tunnels that `filter` lets through, in parts, as each engine comes by them; the channel ends behind the last.
+    /// Tunnels that still wait in a queue are not among them.
+    #[must_use = "the tunnels"]
+    pub fn tunnels(&self, filter: &Filter) -> Receiver<Vec<TunnelInfo>> {
+        let (sender, receiver) = channel();
+        for lane in &self.lanes.0 {
+            lane.command(Walk::show(Filter::clone(filter), sender.clone()));
+        }
+        receiver
+    }
+
+    /// Ends the tunnels that `filter` lets through. Each engine sends how many it has chosen; then the channel ends.
+    /// Tunnels that are chosen again end at the earlier of both moments.
+    pub fn bid_farewell(&self, filter: &Filter, farewell: Farewell) -> Receiver<usize> {
+        let (sender, receiver) = channel();
+        for lane in &self.lanes.0 {
+            lane.command(Walk::end(Filter::clone(filter), farewell, sender.clone()));
+        }
+        receiver
+    }
+
     /// Ends all tunnels, and then the engines: both sides of a WebSocket tunnel get a Close frame 1001 if they are
     /// between two frames, every stream is ended, and what is not over after `grace` is closed. Returns how many tunnels
     /// there were; 0 when the engines were stopped before.
@@ -116,6 +140,7 @@ struct Lane {
 
 struct Inbox {
     handoffs: VecDeque<Handoff>,
+    orders: Vec<Walk>,
     state: State,
     /// Tunnels that were closed by the stop and not reported yet.
     closed: usize,
@@ -145,6 +170,14 @@ impl Lane {
         Ok(())
     }
 
+    fn command(&self, walk: Walk) {
+        let mut inbox = self.inbox();
+        if inbox.state != State::Stopped {
+            inbox.orders.push(walk);
+            self.waker.wake();
+        }
+    }
+
     fn order(&self, state: State) {
         let mut inbox = self.inbox();
         if inbox.state == State::Running {
@@ -166,12 +199,18 @@ impl Lane {
     }
 }
 
-fn start(name: String, settings: Settings) -> io::Result<Arc<Lane>> {
+fn start(
+    name: String,
+    number: usize,
+    engines: usize,
+    settings: Settings,
+) -> io::Result<Arc<Lane>> {
     use relais_io::Io as _;
     let io = Epoll::new()?;
     let lane = Arc::new(Lane {
         inbox: Mutex::new(Inbox {
             handoffs: VecDeque::new(),
+            orders: Vec::new(),
             state: State::Running,
             closed: 0,
         }),
@@ -183,9 +222,9 @@ fn start(name: String, settings: Settings) -> io::Result<Arc<Lane>> {
     let shared = Arc::clone(&lane);
     thread::Builder::new().name(name).spawn(move || {
         // Whatever ends the thread, the handles hear of it.
-        let shared = Farewell(shared);
+        let shared = LastWill(shared);
         let mut engine = Engine::new(io, &settings);
-        engine.count_in(Arc::clone(&shared.0.open));
+        engine.join(number, engines, Arc::clone(&shared.0.open));
         let closed = run(&mut engine, &shared.0);
         shared.0.inbox().closed = closed;
     })?;
@@ -196,9 +235,12 @@ fn start(name: String, settings: Settings) -> io::Result<Arc<Lane>> {
 fn run(engine: &mut Engine<Epoll>, lane: &Lane) -> usize {
     let mut arrived = VecDeque::new();
     loop {
-        let state = take(lane, &mut arrived);
+        let (state, orders) = take(lane, &mut arrived);
         for handoff in arrived.drain(..) {
             engine.admit(handoff);
+        }
+        for walk in orders {
+            engine.order(walk);
         }
         match state {
             State::Stopping(grace) => return wind_up(engine, grace),
@@ -212,10 +254,10 @@ fn run(engine: &mut Engine<Epoll>, lane: &Lane) -> usize {
     }
 }
 
-fn take(lane: &Lane, arrived: &mut VecDeque<Handoff>) -> State {
+fn take(lane: &Lane, arrived: &mut VecDeque<Handoff>) -> (State, Vec<Walk>) {
     let mut inbox = lane.inbox();
     mem::swap(&mut inbox.handoffs, arrived);
-    inbox.state
+    (inbox.state, mem::take(&mut inbox.orders))
 }
 
 fn wind_up(engine: &mut Engine<Epoll>, grace: Duration) -> usize {
@@ -229,13 +271,14 @@ fn wind_up(engine: &mut Engine<Epoll>, grace: Duration) -> usize {
 }
 
 /// Marks a lane as stopped when its thread ends, even by a panic.
-struct Farewell(Arc<Lane>);
+struct LastWill(Arc<Lane>);
 
-impl Drop for Farewell {
+impl Drop for LastWill {
     fn drop(&mut self) {
         let lost = {
             let mut inbox = self.0.inbox();
             inbox.state = State::Stopped;
+            inbox.orders.clear();
             mem::take(&mut inbox.handoffs)
         };
         lost.into_iter().for_each(refuse);

@@ -6,10 +6,12 @@
 //!
 //! # Memory
 //!
-//! An idle tunnel owns two sockets, one slot of the engine's table (264 bytes), eight bytes in the timer wheel
+//! An idle tunnel owns two sockets, one slot of the engine's table (688 bytes), eight bytes in the timer wheel
 //! and whatever its label holds. It owns no buffer: an engine reads into one buffer for all its tunnels and offers the
 //! bytes to the other side at once. Only what that side does not take is kept, at most one read per direction, and
-//! freed as soon as it is written. A thread itself costs its stack, the read buffer ([`Settings::read_buffer`]),
+//! freed as soon as it is written. All of an engine's
+//! tunnels together hold [`Settings::held_max`] and one read at most: from then on bytes stay in the socket that they
+//! came by, and are looked at there until the other side takes them. A thread itself costs its stack, the read buffer ([`Settings::read_buffer`]),
 //! 12 KiB of wheel, and a queue of at most [`Settings::queue`] tunnels on their way in.
 //!
 //! This crate knows neither HTTP nor directives. The only thing it looks at in a stream is where WebSocket frames
@@ -20,6 +22,7 @@ mod engine;
 mod follow;
 mod handle;
 mod handoff;
+mod order;
 pub mod pump;
 mod tunnel;
 mod wheel;
@@ -27,5 +30,7 @@ mod wheel;
 pub use end::{EndReason, TunnelEnd};
 pub use engine::{Engine, Settings};
 pub use handle::EngineHandle;
-pub use handoff::{Handoff, Label, TunnelLimits};
+pub use handoff::{Handoff, Label, PerSide, Rate, Route, TunnelId, TunnelLimits};
+pub use order::{Farewell, Filter, TunnelInfo};
 pub use relais_io::Side;
+pub use relais_websocket::Counters;

@@ -1,12 +1,14 @@
 //! What a message costs in system calls, counted at the seam below the engine.
 
+mod support;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
-use relais_io::epoll::{Epoll, EpollWaker};
+use relais_io::epoll::{Epoll, EpollWaker, Pipe};
 use relais_io::{Event, Io, Read, Token, Write};
-use relais_tunnel::{Engine, Handoff, Label, Settings, TunnelEnd, TunnelLimits};
+use relais_tunnel::{Engine, Settings, TunnelLimits};
 
 /// The kernel, with each call counted.
 struct Counting {
@@ -25,23 +27,54 @@ struct Calls {
 impl Io for Counting {
     type Socket = OwnedFd;
     type Waker = EpollWaker;
+    type Pipe = Pipe;
 
     fn register(&mut self, socket: &OwnedFd, token: Token) -> io::Result<()> {
         self.calls.others += 1;
         self.io.register(socket, token)
     }
 
-    fn read(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Read {
+    fn read(&mut self, socket: &mut OwnedFd, buffer: &mut [u8]) -> Read {
         self.calls.reads += 1;
         self.io.read(socket, buffer)
     }
 
-    fn write(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Write {
+    fn write(&mut self, socket: &mut OwnedFd, bytes: &[u8]) -> Write {
         self.calls.writes += 1;
         self.io.write(socket, bytes)
     }
 
-    fn shutdown(&mut self, socket: &OwnedFd) {
+    fn peek(&mut self, socket: &mut OwnedFd, buffer: &mut [u8]) -> Read {
+        self.calls.others += 1;
+        self.io.peek(socket, buffer)
+    }
+
+    fn consume(&mut self, socket: &mut OwnedFd, bytes: &mut [u8]) {
+        self.calls.others += 1;
+        self.io.consume(socket, bytes);
+    }
+
+    fn can_splice(&mut self, from: &OwnedFd, to: &OwnedFd) -> bool {
+        self.calls.others += 1;
+        self.io.can_splice(from, to)
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        self.calls.others += 1;
+        self.io.pipe()
+    }
+
+    fn fill(&mut self, socket: &mut OwnedFd, pipe: &mut Pipe, most: usize) -> Option<Read> {
+        self.calls.others += 1;
+        self.io.fill(socket, pipe, most)
+    }
+
+    fn drain(&mut self, socket: &mut OwnedFd, pipe: &mut Pipe, most: usize) -> Option<Write> {
+        self.calls.others += 1;
+        self.io.drain(socket, pipe, most)
+    }
+
+    fn shutdown(&mut self, socket: &mut OwnedFd) {
         self.calls.others += 1;
         self.io.shutdown(socket);
     }
@@ -65,12 +98,6 @@ impl Io for Counting {
     }
 }
 
-struct Silent;
-
-impl Label for Silent {
-    fn ended(self: Box<Self>, _: &TunnelEnd) {}
-}
-
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -90,19 +117,16 @@ fn tunnels(count: usize) -> (Engine<Counting>, Vec<(TcpStream, TcpStream)>) {
     let mut peers = Vec::new();
     for _ in 0..count {
         let ((client, towards_client), (origin, towards_origin)) = (connection(), connection());
-        engine.adopt(Handoff {
-            client: towards_client.into(),
-            origin: towards_origin.into(),
-            to_origin: Vec::new(),
-            to_client: Vec::new(),
-            to_client_head: 0,
-            websocket: true,
-            limits: TunnelLimits {
-                idle: Some(std::time::Duration::from_secs(3600)),
-                half_close: true,
-            },
-            label: Box::new(Silent),
-        });
+        let limits = TunnelLimits {
+            idle: Some(std::time::Duration::from_secs(3600)),
+            ..TunnelLimits::default()
+        };
+        engine.adopt(support::handoff(
+            towards_client.into(),
+            towards_origin.into(),
+            limits,
+            support::Ends::default().label(0),
+        ));
         peers.push((client, origin));
     }
     // Every socket is reported as writable once.

@@ -12,7 +12,7 @@ use relais_tunnel::{
     EndReason, Engine, EngineHandle, Handoff, Label, Settings, TunnelEnd, TunnelLimits,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
-use support::Ends;
+use support::{Ends, handoff};
 
 const GRACE: Duration = Duration::from_secs(60);
 const CLOSE_1001: &[u8] = b"\x88\x02\x03\xe9";
@@ -31,17 +31,19 @@ fn connection() -> (TcpStream, TcpStream) {
 /// A tunnel on its way, and what the client and the origin hold.
 fn tunnel(label: Box<dyn Label>) -> (Handoff, TcpStream, TcpStream) {
     let ((client, towards_client), (origin, towards_origin)) = (connection(), connection());
-    let handoff = Handoff {
-        client: towards_client.into(),
-        origin: towards_origin.into(),
-        to_origin: Vec::new(),
-        to_client: Vec::new(),
-        to_client_head: 0,
-        websocket: true,
-        limits: TunnelLimits::default(),
+    let handoff = handoff(
+        towards_client.into(),
+        towards_origin.into(),
+        TunnelLimits::default(),
         label,
-    };
+    );
     (handoff, client, origin)
+}
+
+fn limits(change: impl Fn(&mut TunnelLimits)) -> std::sync::Arc<TunnelLimits> {
+    let mut limits = TunnelLimits::default();
+    change(&mut limits);
+    std::sync::Arc::new(limits)
 }
 
 fn engine() -> EngineHandle {
@@ -148,7 +150,7 @@ fn half_close_both_ways() {
 fn without_half_close_the_first_end_is_the_end() {
     let (engine, ends) = (engine(), Ends::default());
     let (mut handoff, mut client, mut origin) = tunnel(ends.label(0));
-    handoff.limits.half_close = false;
+    handoff.limits = limits(|limits| limits.half_close = false);
     engine.submit(handoff).unwrap();
     client.write_all(b"bye").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -215,7 +217,7 @@ fn five_hundred_idle_tunnels_are_open_until_the_stop() {
     let mut peers = Vec::new();
     for number in 0..500 {
         let (mut handoff, client, origin) = tunnel(ends.label(number));
-        handoff.limits.idle = Some(Duration::from_secs(3600));
+        handoff.limits = limits(|limits| limits.idle = Some(Duration::from_secs(3600)));
         engine.submit(handoff).unwrap();
         peers.push((client, origin));
     }
@@ -271,7 +273,7 @@ fn peers_that_do_not_answer_are_cut_off_after_the_grace() {
 fn silence_ends_a_tunnel() {
     let (engine, ends) = (engine(), Ends::default());
     let (mut handoff, mut client, mut origin) = tunnel(ends.label(0));
-    handoff.limits.idle = Some(Duration::from_millis(150));
+    handoff.limits = limits(|limits| limits.idle = Some(Duration::from_millis(150)));
     engine.submit(handoff).unwrap();
     assert_eq!(rest(&mut client), CLOSE_1001);
     assert_eq!(unmasked(&rest(&mut origin)), CLOSE_1001);
@@ -284,7 +286,7 @@ fn other_protocols_get_no_close_frame() {
     let (engine, ends) = (engine(), Ends::default());
     let (mut handoff, mut client, mut origin) = tunnel(ends.label(0));
     handoff.websocket = false;
-    handoff.limits.idle = Some(Duration::from_millis(1));
+    handoff.limits = limits(|limits| limits.idle = Some(Duration::from_millis(1)));
     engine.submit(handoff).unwrap();
     assert_eq!(
         (rest(&mut client), rest(&mut origin)),

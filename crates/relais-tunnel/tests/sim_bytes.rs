@@ -8,7 +8,7 @@ use std::time::Duration;
 use relais_io::Io as _;
 use relais_io::sim::{Arrival, Plan, Random, Sim, SimSocket, Then};
 use relais_tunnel::{EndReason, Engine, Handoff, Settings, TunnelEnd, TunnelLimits};
-use support::Ends;
+use support::{Ends, handoff};
 
 const SEEDS: u64 = 400;
 
@@ -123,18 +123,16 @@ fn adopt(
     label: Box<dyn relais_tunnel::Label>,
     half_close: bool,
 ) {
+    let limits = TunnelLimits {
+        half_close,
+        ..TunnelLimits::default()
+    };
     engine.adopt(Handoff {
-        client: case.client,
-        origin: case.origin,
         to_origin: case.sent[0][..case.along[0]].to_vec(),
         to_client: case.sent[1][..case.along[1]].to_vec(),
         to_client_head: HEAD.len(),
         websocket: false,
-        limits: TunnelLimits {
-            idle: None,
-            half_close,
-        },
-        label,
+        ..handoff(case.client, case.origin, limits, label)
     });
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use relais_io::Io as _;
 use relais_io::sim::{Arrival, Plan, Random, Sim, Then};
-use relais_tunnel::{EndReason, Engine, Handoff, Settings, TunnelEnd, TunnelLimits};
-use support::Ends;
+use relais_tunnel::{EndReason, Engine, Settings, TunnelEnd, TunnelLimits};
+use support::{Ends, handoff};
 
 const SEEDS: u64 = 300;
 
@@ -123,19 +123,11 @@ fn tunnel(
     let client = engine.io().connect(plan(&frames[0]));
     let origin = engine.io().connect(plan(&frames[1]));
     let ends = Ends::default();
-    engine.adopt(Handoff {
-        client,
-        origin,
-        to_origin: Vec::new(),
-        to_client: Vec::new(),
-        to_client_head: 0,
-        websocket: true,
-        limits: TunnelLimits {
-            idle,
-            half_close: true,
-        },
-        label: ends.label(0),
-    });
+    let limits = TunnelLimits {
+        idle,
+        ..TunnelLimits::default()
+    };
+    engine.adopt(handoff(client, origin, limits, ends.label(0)));
     (engine, ends)
 }
 
@@ -173,10 +165,13 @@ fn stopping_says_goodbye_between_frames_only() {
         for _ in 0..random.below(60) {
             engine.turn().unwrap();
         }
-        assert_eq!(engine.stop(Duration::MAX), 1);
+        assert_eq!(engine.stop(Duration::from_secs(3600)), 1);
         let (end, mut engine) = finish(engine, &ends, seed);
         let to_origin = frames[0].check(engine.io().received(1), true, seed);
         let to_client = frames[1].check(engine.io().received(0), false, seed);
+        let said = [1, 0].map(|number| engine.io().received(number).len())
+            != [to_origin.0 as usize, to_client.0 as usize];
+        let told = said.then_some(1001);
         let traffic = [
             (end.client_to_origin, end.messages_to_origin),
             (end.origin_to_client, end.messages_to_client),
@@ -184,7 +179,7 @@ fn stopping_says_goodbye_between_frames_only() {
         assert_eq!(traffic, [to_origin, to_client], "seed {seed}");
         assert_eq!(
             (end.reason, end.close_code),
-            (EndReason::Stopped, None),
+            (EndReason::Stopped, told),
             "seed {seed}"
         );
         assert_eq!(
@@ -194,10 +189,8 @@ fn stopping_says_goodbye_between_frames_only() {
         );
         goodbyes[usize::from(to_client.0 as usize + 4 == engine.io().received(0).len())] += 1;
     }
-    assert!(
-        goodbyes.iter().all(|count| *count > SEEDS / 20),
-        "with and without a Close: {goodbyes:?}"
-    );
+    // A message under way is waited for, so that a Close is missing only where its sender never finished it.
+    assert!(goodbyes[1] > SEEDS * 9 / 10, "{goodbyes:?}");
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub fn close_frame(code: u16, reason: &[u8], masked: Option<[u8; 4]>) -> Vec<u8>
     frame
 }
 
+/// An empty Ping frame for a client.
+pub const PING_TO_CLIENT: [u8; 2] = [0x89, 0x00];
+
 /// As much of `reason` as fits, without the beginning of a character whose end does not.
 fn cut(reason: &[u8]) -> &[u8] {
     let mut end = reason.len().min(REASON_MAX);

@@ -186,20 +186,37 @@ impl FrameFollower {
     /// Takes the next bytes of the stream.
     pub fn advance(&mut self, bytes: &[u8], sink: &mut Counters) {
         let mut rest = bytes;
-        while let [byte, behind @ ..] = rest {
-            rest = match self.stage {
-                Stage::Lost => return,
-                Stage::Payload(0) => {
-                    let skipped = self.skip_payload(rest.len() as u64, sink);
-                    // No more than the slice has was skipped, so this is in range.
-                    rest.get(skipped as usize..).unwrap_or_default()
-                }
-                _ => {
-                    self.take_byte(*byte, sink);
-                    behind
-                }
-            };
+        while !rest.is_empty() {
+            let taken = self.step(rest, sink);
+            rest = rest.get(taken..).unwrap_or_default();
         }
+    }
+
+    /// Takes bytes up to the end of a frame head or of a frame, whichever comes first, and returns how many: all of
+    /// them when neither is among them.
+    pub fn step(&mut self, bytes: &[u8], sink: &mut Counters) -> usize {
+        let mut taken = 0;
+        while let Some(byte) = bytes.get(taken) {
+            match self.stage {
+                Stage::Lost => return bytes.len(),
+                Stage::Payload(0) => {
+                    // No more than the slice has is skipped, so this is in range.
+                    return taken + self.skip_payload((bytes.len() - taken) as u64, sink) as usize;
+                }
+                _ => self.take_byte(*byte, sink),
+            }
+            taken += 1;
+            if matches!(self.stage, Stage::First | Stage::Payload(0 | 2)) {
+                return taken;
+            }
+        }
+        taken
+    }
+
+    /// The opcode of the frame whose head was taken last.
+    #[must_use]
+    pub const fn opcode(&self) -> u8 {
+        self.first & OPCODE
     }
 
     /// Notes that up to `len` payload bytes passed by another way, and returns how many that were: no more than

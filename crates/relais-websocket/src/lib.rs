@@ -7,6 +7,6 @@ mod close;
 mod frame;
 mod handshake;
 
-pub use close::close_frame;
+pub use close::{PING_TO_CLIENT, close_frame};
 pub use frame::{Counters, FrameFollower, Tally};
 pub use handshake::{AnswerError, HandshakeError, Key, accept_for, check_request, check_response};

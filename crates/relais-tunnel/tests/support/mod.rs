@@ -2,7 +2,24 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
-use relais_tunnel::{Label, TunnelEnd};
+use relais_tunnel::{Handoff, Label, Route, TunnelEnd, TunnelLimits};
+
+/// A WebSocket tunnel with nothing that came along.
+pub(crate) fn handoff<S>(client: S, origin: S, limits: TunnelLimits, label: Box<dyn Label>) -> Handoff<S> {
+    Handoff {
+        client,
+        origin,
+        to_origin: Vec::new(),
+        to_client: Vec::new(),
+        to_client_head: 0,
+        websocket: true,
+        compressed: false,
+        limits: Arc::new(limits),
+        peer: ([127, 0, 0, 1], 7).into(),
+        route: Arc::new(Route::new("host", "rule", "origin", "http/1.1")),
+        label,
+    }
+}
 
 /// Collects the ends of tunnels, in order of their ending, each with the number its label was made with.
 #[derive(Clone, Default)]
@@ -21,6 +38,7 @@ impl Ends {
     }
 
     /// Blocks until `count` tunnels have ended, and gives all ends so far.
+    #[allow(dead_code, reason = "not every test asks")]
     pub(crate) fn wait(&self, count: usize) -> Vec<(usize, TunnelEnd)> {
         let ends = self.0.ends.lock().unwrap();
         self.0
