@@ -300,12 +300,12 @@ async fn conclude(
     let whole = shared.upload_done.get();
     match finished {
         Finished::Switching(mut head) => match handshake::accept(forward, asked, &head) {
-            Ok(websocket) => {
+            Ok(accepted) => {
                 for phase in turn.exchange.site.phases.response {
                     phase(&turn.exchange, &mut head);
                 }
                 let member = turn.member.take();
-                handshake::plan(turn, forward, &head, websocket, lease, input, member)
+                handshake::plan(turn, forward, &head, accepted, lease, input, member)
             }
             Err(message) => {
                 turn.log("proxy_http", Level::Error, &format!("AH00898: {message}"));

@@ -5,14 +5,16 @@
 //! then what the client sends behind its request stays here, unread by the
 //! origin.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
-use relais_policy::{Forward, Respond};
+use relais_policy::{Forward, Respond, TunnelRate, TunnelSize, TunnelTime};
 use relais_telemetry::Level;
-use relais_tunnel::{Handoff, TunnelLimits};
+use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, TunnelLimits};
 use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
@@ -30,8 +32,11 @@ const SUBMIT_TRIES: u32 = 100;
 const SUBMIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A valid upgrade request: the key that the answer must prove to have seen,
-/// if a WebSocket is among what it asks for.
-pub(crate) struct Asked(Option<Key>);
+/// if a WebSocket is among what it asks for, and its place within `MaxTunnels`.
+pub(crate) struct Asked {
+    key: Option<Key>,
+    permit: Permit,
+}
 
 /// A tunnel that is to be handed to an engine.
 pub(crate) struct Plan {
@@ -39,7 +44,10 @@ pub(crate) struct Plan {
     to_client: Vec<u8>,
     to_client_head: usize,
     websocket: bool,
-    limits: TunnelLimits,
+    compressed: bool,
+    limits: Arc<TunnelLimits>,
+    peer: SocketAddr,
+    route: Arc<Route>,
     record: TunnelRecord,
 }
 
@@ -60,7 +68,8 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
     if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
         let sound = is_11 && !has_body && turn.exchange.meta.connection_upgrade;
         return if sound {
-            Ok(Asked(None))
+            let permit = enter(turn)?;
+            Ok(Asked { key: None, permit })
         } else {
             let why = "upgrade refused: it needs HTTP/1.1, no body, and `upgrade` in Connection";
             Err(Respond::logged(400, why))
@@ -72,7 +81,13 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
         turn.exchange.fields().iter(),
         has_body,
     ) {
-        Ok(key) => Ok(Asked(Some(key))),
+        Ok(key) => {
+            let permit = enter(turn)?;
+            Ok(Asked {
+                key: Some(key),
+                permit,
+            })
+        }
         Err(error) => {
             let mut respond = Respond::logged(
                 error.status(),
@@ -89,6 +104,37 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
     }
 }
 
+/// Takes a place within `MaxTunnels` and `MaxTunnelsPerClient`.
+fn enter(turn: &Turn<'_>) -> Result<Permit, Respond> {
+    let spec = turn.spec();
+    let host = || format!("{}:{}", spec.server_name, spec.server_port.unwrap_or(0));
+    let limits = [
+        (spec.tunnels.tunnels_max_server, Quota::Server),
+        (
+            spec.tunnels.tunnels_max_client,
+            Quota::Client(turn.exchange.client.ip()),
+        ),
+    ];
+    let mut limits: Vec<(Quota, u64)> = limits
+        .into_iter()
+        .filter(|(most, _)| *most > 0)
+        .map(|(most, quota)| (quota, most))
+        .collect();
+    if spec.tunnels.tunnels_max > 0 {
+        limits.push((Quota::Host(host().into()), spec.tunnels.tunnels_max));
+    }
+    if limits.is_empty() {
+        return Ok(Permit::default());
+    }
+    turn.worker.engine.enter(&limits).map_err(|quota| {
+        let what = match quota {
+            Quota::Server | Quota::Host(_) => "MaxTunnels",
+            Quota::Client(_) => "MaxTunnelsPerClient",
+        };
+        Respond::logged(503, format!("no tunnel is opened: {what} is reached"))
+    })
+}
+
 /// Judges a 101. The answer is whether the tunnel carries WebSocket frames.
 ///
 /// # Errors
@@ -97,7 +143,7 @@ pub(crate) fn accept(
     forward: &Forward,
     asked: Option<Asked>,
     head: &ResponseHead,
-) -> Result<bool, String> {
+) -> Result<(bool, Permit), String> {
     let answered = head.fields.get("Upgrade").unwrap_or(b"n/a");
     let unexpected = |expected: &[u8]| {
         let (answered, expected) = (answered.escape_ascii(), expected.escape_ascii());
@@ -109,13 +155,13 @@ pub(crate) fn accept(
     if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(answered)) {
         return Err(unexpected(list));
     }
-    match asked.0 {
+    match asked.key {
         Some(key) if answered.eq_ignore_ascii_case(b"websocket") => {
             let checked = relais_websocket::check_response(head.fields.iter(), &key);
             checked.map_err(|error| format!("the origin's 101 is refused: {error}"))?;
-            Ok(true)
+            Ok((true, asked.permit))
         }
-        _ => Ok(false),
+        _ => Ok((false, asked.permit)),
     }
 }
 
@@ -130,7 +176,7 @@ pub(crate) fn plan(
     turn: &Turn<'_>,
     forward: &Forward,
     head: &ResponseHead,
-    websocket: bool,
+    (websocket, permit): (bool, Permit),
     lease: Lease,
     mut input: Input,
     member: Option<Use>,
@@ -164,18 +210,66 @@ pub(crate) fn plan(
     // Any byte in either direction resets it; the larger of both sides' limits
     // counts, as in httpd.
     let idle = turn.spec().timeout.max(forward.worker.timeout);
+    let extensions = head.fields.get_all("Sec-WebSocket-Extensions");
+    let compressed = extensions
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .any(|name| name.trim_ascii().starts_with(b"permessage-deflate"));
+    let worker = &forward.worker;
+    let route = turn.worker.engine.route(
+        &turn.spec().server_name,
+        &worker.name,
+        &format!("{}:{}", worker.host, worker.port),
+        "http/1.1",
+    );
     let (origin, counted) = lease.into_parts();
     Next::Tunnel(Box::new(Plan {
         origin,
         to_client,
         to_client_head,
         websocket,
-        limits: TunnelLimits {
-            idle: Some(idle),
-            half_close: true,
-        },
-        record: record::prepare(turn, &sent).holding(counted, member),
+        compressed,
+        limits: turn.worker.tunnel_limits(limits(forward, idle)),
+        peer: turn.exchange.client,
+        route,
+        record: record::prepare(turn, &sent, permit).holding(counted, member),
     }))
+}
+
+/// The limits of a tunnel, where `idle` holds without a `TunnelIdleTimeout`.
+fn limits(forward: &Forward, idle: Duration) -> TunnelLimits {
+    let spec = &forward.tunnel;
+    let time = |time: Option<TunnelTime>| time.and_then(TunnelTime::limit);
+    TunnelLimits {
+        idle: spec.idle.map_or(Some(idle), TunnelTime::limit),
+        half_close: true,
+        lifetime: time(spec.lifetime),
+        half_close_timeout: time(spec.half_close),
+        write_timeout: time(spec.write),
+        ping: time(spec.ping),
+        frame_size: per_side(spec.frame_size),
+        message_size: per_side(spec.message_size),
+        message_rate: rate(spec.message_rate),
+        byte_rate: rate(spec.byte_rate),
+        end_on_violation: spec.end_on_violation.unwrap_or(false),
+    }
+}
+
+fn per_side(size: Option<TunnelSize>) -> PerSide {
+    let Some((size, bytes)) = size.and_then(|size| Some((size, size.bytes?))) else {
+        return PerSide::UNLIMITED;
+    };
+    PerSide {
+        client: if size.client { bytes } else { u64::MAX },
+        origin: if size.origin { bytes } else { u64::MAX },
+    }
+}
+
+fn rate(rate: Option<TunnelRate>) -> Option<Rate> {
+    let rate = rate.filter(|rate| rate.per_second > 0)?;
+    Some(Rate {
+        per_second: rate.per_second,
+        burst: rate.burst,
+    })
 }
 
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
@@ -201,7 +295,10 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
         to_client: plan.to_client,
         to_client_head: plan.to_client_head,
         websocket: plan.websocket,
+        compressed: plan.compressed,
         limits: plan.limits,
+        peer: plan.peer,
+        route: plan.route,
         label: Box::new(plan.record),
     };
     if let Err(handoff) = worker.engine.submit(handoff) {

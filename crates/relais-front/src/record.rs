@@ -7,8 +7,11 @@ use std::time::{Duration, SystemTime};
 use relais_expr::State;
 use relais_http1::Fields;
 use relais_policy::{Answered, LogCondition};
-use relais_telemetry::{AccessLog, ConnectionState, LineEnd, PendingLine, Record, TunnelFacts};
-use relais_tunnel::{Label, TunnelEnd};
+use relais_telemetry::{
+    AccessLog, ConnectionState, Entry, ErrorLog, Level, LineEnd, PendingLine, Record, TunnelFacts,
+    TunnelKinds,
+};
+use relais_tunnel::{Counters, EndReason, Label, Permit, TunnelEnd};
 use relais_upstream::{Counted, Use};
 
 use crate::generation::HostAccessLog;
@@ -66,7 +69,7 @@ pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
 }
 
 /// Renders a tunnel's lines as far as they are known at its beginning.
-pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
+pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent, permit: Permit) -> TunnelRecord {
     let state = ConnectionState::Close;
     let line = Line {
         turn,
@@ -86,8 +89,16 @@ pub(crate) fn prepare(turn: &Turn<'_>, sent: &Sent) -> TunnelRecord {
         sent: sent.bytes,
         counted: None,
         member: None,
+        permit,
+        error: Arc::clone(&turn.logs().error),
+        loudest: LEVELS
+            .into_iter()
+            .find(|level| turn.spec().levels.enabled("tunnel", *level)),
     }
 }
+
+/// The levels of lines about tunnels, the least important first.
+const LEVELS: [Level; 3] = [Level::Info, Level::Notice, Level::Warn];
 
 fn wanted<'a>(
     turn: &'a Turn<'_>,
@@ -126,6 +137,11 @@ pub(crate) struct TunnelRecord {
     counted: Option<Counted>,
     /// Counts the tunnel at its balancer's member.
     member: Option<Use>,
+    /// The tunnel's place within `MaxTunnels`.
+    permit: Permit,
+    error: Arc<ErrorLog>,
+    /// The least important level that is logged, if any of [`LEVELS`] is.
+    loudest: Option<Level>,
 }
 
 impl TunnelRecord {
@@ -139,12 +155,56 @@ impl TunnelRecord {
     }
 }
 
+impl TunnelRecord {
+    /// Says in the error log why relais ended a tunnel. What a peer may bring about at will is no louder than `info`.
+    fn log(&self, end: &TunnelEnd) {
+        let level = match end.reason {
+            EndReason::EngineFailed => Level::Warn,
+            EndReason::Drained | EndReason::Kicked | EndReason::Stopped => Level::Notice,
+            _ => Level::Info,
+        };
+        if !end.reason.is_ours() || self.loudest.is_none_or(|loudest| level > loudest) {
+            return;
+        }
+        let message = format!(
+            "tunnel {} to {} ended: {}; {} bytes in {} messages from the client, {} in {} to it, {:.3} s",
+            end.id,
+            end.route.origin,
+            end.reason.as_str(),
+            end.client_to_origin,
+            end.messages_to_origin,
+            end.origin_to_client,
+            end.messages_to_client,
+            end.duration.as_secs_f64(),
+        );
+        let entry = Entry {
+            client: Some(end.client),
+            ..Entry::new(level, "tunnel", message.as_bytes())
+        };
+        self.error.log(&entry);
+    }
+}
+
+fn kinds(counters: &Counters) -> TunnelKinds {
+    TunnelKinds {
+        text: counters.text.messages,
+        text_bytes: counters.text.bytes,
+        binary: counters.binary.messages,
+        binary_bytes: counters.binary.bytes,
+        pings: counters.pings.into(),
+        pongs: counters.pongs.into(),
+        violations: counters.violations.into(),
+    }
+}
+
 impl Label for TunnelRecord {
     fn ended(mut self: Box<Self>, end: &TunnelEnd) {
         self.counted = None;
         if let Some(member) = self.member.take() {
             member.count(end.client_to_origin + end.origin_to_client);
         }
+        drop(std::mem::take(&mut self.permit));
+        self.log(end);
         let duration = self.before + end.duration;
         let facts = TunnelFacts {
             end: end.reason.as_str(),
@@ -153,6 +213,10 @@ impl Label for TunnelRecord {
             close_code: end.close_code,
             bytes_in: end.client_to_origin,
             bytes_out: end.origin_to_client,
+            id: end.id.0,
+            duration: end.duration,
+            kinds_in: kinds(&end.from_client),
+            kinds_out: kinds(&end.from_origin),
         };
         let end = LineEnd {
             duration,

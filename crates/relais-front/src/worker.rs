@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use relais_http1::{RequestHead, ResponseHead};
 use relais_policy::{ListenerSpec, SectionSets};
 use relais_telemetry::{Entry, Level};
-use relais_tunnel::EngineHandle;
+use relais_tunnel::{EngineHandle, TunnelLimits};
 use relais_upstream::Pool;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -30,6 +30,9 @@ use crate::turn::Sent;
 /// How long accepting pauses when the process has no descriptors left: what is
 /// open goes on, and the loop does not spin.
 const NO_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits of tunnels that are remembered, to be shared.
+const LIMITS_MAX: usize = 64;
 
 /// How often idle connections to origins are looked after.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -127,6 +130,7 @@ pub(crate) struct Worker {
     pub(crate) sents: Shelf<Sent>,
     pub(crate) texts: Shelf<Vec<u8>>,
     pub(crate) engine: EngineHandle,
+    limits: RefCell<Vec<Arc<TunnelLimits>>>,
     draining: Cell<bool>,
     pub(crate) changed: Notify,
     connections: Arc<AtomicUsize>,
@@ -152,6 +156,7 @@ impl Worker {
             sents: Shelf::default(),
             texts: Shelf::default(),
             engine,
+            limits: RefCell::default(),
             draining: Cell::new(false),
             changed: Notify::new(),
             connections,
@@ -182,6 +187,20 @@ impl Worker {
             Arc::clone(&self.generation.borrow()),
             Rc::clone(&self.sets.borrow()),
         )
+    }
+
+    /// One copy of limits that many tunnels have alike.
+    pub(crate) fn tunnel_limits(&self, limits: TunnelLimits) -> Arc<TunnelLimits> {
+        let mut known = self.limits.borrow_mut();
+        if let Some(same) = known.iter().find(|known| ***known == limits) {
+            return Arc::clone(same);
+        }
+        if known.len() >= LIMITS_MAX {
+            known.clear();
+        }
+        let limits = Arc::new(limits);
+        known.push(Arc::clone(&limits));
+        limits
     }
 
     /// Whether connections are to end after the request they are at.

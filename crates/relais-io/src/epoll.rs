@@ -125,13 +125,15 @@ impl Io for Epoll {
 
     fn drain(&mut self, socket: &mut OwnedFd, pipe: &mut Pipe, most: usize) -> Option<Write> {
         loop {
-            return Some(match splice(&pipe.leave, None, &*socket, None, most, SPLICE) {
-                Ok(0) | Err(Errno::AGAIN) => Write::Blocked,
-                Ok(count) => Write::Bytes(count),
-                Err(Errno::INTR) => continue,
-                Err(Errno::INVAL) => return None,
-                Err(errno) => Write::Broken(fault(errno)),
-            });
+            return Some(
+                match splice(&pipe.leave, None, &*socket, None, most, SPLICE) {
+                    Ok(0) | Err(Errno::AGAIN) => Write::Blocked,
+                    Ok(count) => Write::Bytes(count),
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::INVAL) => return None,
+                    Err(errno) => Write::Broken(fault(errno)),
+                },
+            );
         }
     }
 

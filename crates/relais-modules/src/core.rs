@@ -104,6 +104,8 @@ pub fn default_host_spec() -> HostSpec {
         paths: PathRules::default(),
         trace_enabled: true,
         balancers: Vec::new(),
+        tunnels: relais_policy::TunnelHostSpec::default(),
+        tunnel: relais_policy::TunnelSpec::default(),
     }
 }
 

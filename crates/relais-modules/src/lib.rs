@@ -33,6 +33,7 @@ pub mod mod_rewrite;
 pub mod mod_setenvif;
 pub mod mod_so;
 pub mod mod_unique_id;
+pub mod mod_tunnel;
 pub mod mod_unixd;
 pub mod mpm_common;
 mod own_url;
@@ -85,6 +86,10 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0320",
         "a group of Require lines holds only negative ones, so that nobody gets in",
     ),
+    (
+        "RC0601",
+        "TunnelPing is not shorter than TunnelIdleTimeout, so that it never happens",
+    ),
 ];
 
 /// All modules. The core comes first, since others build on what it writes
@@ -115,6 +120,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_proxy::Proxy>::new(),
     &Registered::<mod_proxy_http::ProxyHttp>::new(),
     &Registered::<mod_proxy_wstunnel::Wstunnel>::new(),
+    &Registered::<mod_tunnel::Tunnel>::new(),
 ];
 
 /// The order of calls per phase.

@@ -16,6 +16,7 @@ use relais_policy::{
 
 use crate::mod_proxy::{self, Worker, proxy_error};
 use crate::mod_rewrite;
+use crate::mod_tunnel;
 
 /// mod_proxy_http.
 pub struct ProxyHttp;
@@ -40,7 +41,7 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     Flow::Decide(forward(exchange, &proxy.url).unwrap_or_else(Decision::Respond))
 }
 
-fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
+fn forward(exchange: &mut Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
     let Some(parts) = mod_proxy::split(url) else {
         let shown = url.escape_ascii().to_string();
         return Err(proxy_error(500, "error parsing URL", &shown));
@@ -60,6 +61,10 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
     }
     let hops = hops_left(exchange)?;
     let (worker, upgrade) = origin(exchange, url, parts.authority)?;
+    let tunnel = match upgrade {
+        Some(_) => mod_tunnel::judge(exchange)?,
+        None => relais_policy::TunnelSpec::default(),
+    };
     let head = Head {
         exchange,
         parts,
@@ -76,6 +81,7 @@ fn forward(exchange: &Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
         url: url.to_vec(),
         upgrade: upgrade.map(|asked| asked.allowed),
         treatment: treatment(exchange),
+        tunnel,
     });
     Ok(if forward.upgrade.is_some() {
         Decision::Tunnel(forward)

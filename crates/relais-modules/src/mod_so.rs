@@ -43,7 +43,7 @@ impl Module for So {
     fn merge_section(_outer: &(), _inner: &()) {}
 }
 
-/// Modules that are there without `LoadModule`, as in Debian's build.
+/// Modules that are there without `LoadModule`, as in Debian's build, and relais' own.
 const STATIC: &[&str] = &[
     "core",
     "so",
@@ -53,6 +53,7 @@ const STATIC: &[&str] = &[
     "logio",
     "version",
     "unixd",
+    "tunnel",
 ];
 
 /// Modules that have nothing to do here, with the multi-processing modules first.
@@ -373,7 +374,7 @@ mod tests {
             ("mod_so.c", true),
             ("worker.c", true),
             ("mpm_event_module", false),
-            ("tunnel_module", false),
+            ("tunnel_module", true),
         ];
         for &(name, expected) in table {
             assert_eq!(host.module_present(name), expected, "{name}");

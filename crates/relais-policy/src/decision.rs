@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::balancer::Balanced;
 use crate::spec::WorkerSpec;
+use crate::tunnel::TunnelSpec;
 
 /// The outcome of all phases for one request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +99,8 @@ pub struct Forward {
     pub upgrade: Option<Vec<u8>>,
     /// What is done about the connection and the answer.
     pub treatment: Treatment,
+    /// What that tunnel may do.
+    pub tunnel: TunnelSpec,
 }
 
 /// What the configuration says about a request's connection to its origin and

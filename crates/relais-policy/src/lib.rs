@@ -18,6 +18,7 @@ mod read;
 mod section;
 mod site;
 mod spec;
+mod tunnel;
 pub mod uri;
 mod variables;
 mod walk;
@@ -41,6 +42,9 @@ pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteD
 pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ReadTimeout, RequestLimits,
     Scheme, ServerSpec, Upgrade, WorkerSpec,
+};
+pub use tunnel::{
+    OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,
 };
 pub use variables::Answered;
 pub use walk::{SectionSets, Subject};

@@ -14,6 +14,7 @@ use relais_telemetry::{Levels, LogFormat, Target};
 
 use crate::balancer::BalancerSpec;
 use crate::site::HostName;
+use crate::tunnel::{TunnelHostSpec, TunnelSpec};
 use crate::uri::PathRules;
 
 /// One `Listen`.
@@ -176,6 +177,10 @@ pub struct HostSpec {
     pub trace_enabled: bool,
     /// The balancers that the host's requests can be sent to.
     pub balancers: Vec<Arc<BalancerSpec>>,
+    /// What holds for all tunnels of the host together.
+    pub tunnels: TunnelHostSpec,
+    /// What a tunnel may do outside of every section.
+    pub tunnel: TunnelSpec,
 }
 
 /// How an origin is reached and how long it may take: httpd's proxy worker.

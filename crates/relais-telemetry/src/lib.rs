@@ -22,7 +22,7 @@ mod zone;
 pub use access::AccessLog;
 pub use error::{Entry, ErrorLog};
 pub use format::{
-    ConnectionState, FormatError, LineEnd, LogFormat, PendingLine, Record, TunnelFacts,
+    ConnectionState, FormatError, LineEnd, LogFormat, PendingLine, Record, TunnelFacts, TunnelKinds,
 };
 pub use levels::{Level, Levels};
 pub use sink::flush_all;

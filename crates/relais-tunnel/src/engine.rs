@@ -408,7 +408,8 @@ impl<I: Io> Engine<I> {
             return;
         };
         let deadline_ms = tunnel.deadline_ms();
-        let is_late = |tick: u64| tick.saturating_mul(TICK_MS) > deadline_ms.saturating_add(TICK_MS);
+        let is_late =
+            |tick: u64| tick.saturating_mul(TICK_MS) > deadline_ms.saturating_add(TICK_MS);
         if deadline_ms != NEVER && tunnel.timer.is_none_or(is_late) {
             self.set_timer(slot);
         }

@@ -245,15 +245,87 @@ mod tests {
         let reserved = b"\x81\x01a\xc1\x01b";
         for (stream, rules, bytes, hit) in [
             (STREAM, none, 16, None),
-            (STREAM, Rules { frame_size: 1, ..none }, 0, Some(EndReason::FrameSize)),
-            (STREAM, Rules { frame_size: 2, ..none }, 16, None),
-            (STREAM, Rules { message_size: 1, ..none }, 0, Some(EndReason::MessageSize)),
-            (&STREAM[4..], Rules { message_size: 1, ..none }, 5, Some(EndReason::MessageSize)),
-            (STREAM, Rules { messages: 1, ..none }, 4, Some(EndReason::MessageRate)),
-            (STREAM, Rules { messages: 2, ..none }, 16, None),
-            (STREAM, Rules { strict: true, ..none }, 16, None),
-            (reserved, Rules { strict: true, ..none }, 3, Some(EndReason::ProtocolError)),
-            (&STREAM[4..], Rules { to_message_end: true, ..none }, 0, None),
+            (
+                STREAM,
+                Rules {
+                    frame_size: 1,
+                    ..none
+                },
+                0,
+                Some(EndReason::FrameSize),
+            ),
+            (
+                STREAM,
+                Rules {
+                    frame_size: 2,
+                    ..none
+                },
+                16,
+                None,
+            ),
+            (
+                STREAM,
+                Rules {
+                    message_size: 1,
+                    ..none
+                },
+                0,
+                Some(EndReason::MessageSize),
+            ),
+            (
+                &STREAM[4..],
+                Rules {
+                    message_size: 1,
+                    ..none
+                },
+                5,
+                Some(EndReason::MessageSize),
+            ),
+            (
+                STREAM,
+                Rules {
+                    messages: 1,
+                    ..none
+                },
+                4,
+                Some(EndReason::MessageRate),
+            ),
+            (
+                STREAM,
+                Rules {
+                    messages: 2,
+                    ..none
+                },
+                16,
+                None,
+            ),
+            (
+                STREAM,
+                Rules {
+                    strict: true,
+                    ..none
+                },
+                16,
+                None,
+            ),
+            (
+                reserved,
+                Rules {
+                    strict: true,
+                    ..none
+                },
+                3,
+                Some(EndReason::ProtocolError),
+            ),
+            (
+                &STREAM[4..],
+                Rules {
+                    to_message_end: true,
+                    ..none
+                },
+                0,
+                None,
+            ),
         ] {
             let mut follow = Follow::new(Side::Origin, false);
             let passed = follow.advance(stream, &rules);
@@ -261,7 +333,10 @@ mod tests {
             assert!(hit.is_none() || follow.takes_frame(), "{rules:?}");
         }
         let mut follow = Follow::new(Side::Origin, true);
-        let strict = Rules { strict: true, ..none };
+        let strict = Rules {
+            strict: true,
+            ..none
+        };
         assert_eq!(follow.advance(reserved, &strict).hit, None, "negotiated");
     }
 

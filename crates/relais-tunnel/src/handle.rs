@@ -12,9 +12,10 @@ use std::time::Duration;
 use relais_io::Wake;
 use relais_io::epoll::{Epoll, EpollWaker};
 
+use crate::gate::{Gate, Permit, Quota};
 use crate::order::{Farewell, Filter, TunnelInfo, Walk};
 use crate::tunnel::refuse;
-use crate::{EndReason, Engine, Handoff, Settings};
+use crate::{EndReason, Engine, Handoff, Route, Settings};
 
 impl Engine<Epoll> {
     /// Starts `threads` engines (at least one) on threads called `name-0`, `name-1`, …
@@ -41,6 +42,7 @@ impl Engine<Epoll> {
         }
         Ok(EngineHandle {
             lanes: Arc::new(lanes),
+            gate: Gate::default(),
         })
     }
 }
@@ -49,6 +51,7 @@ impl Engine<Epoll> {
 #[derive(Clone)]
 pub struct EngineHandle {
     lanes: Arc<Lanes>,
+    gate: Gate,
 }
 
 impl EngineHandle {
@@ -80,6 +83,26 @@ impl EngineHandle {
             .iter()
             .map(|lane| lane.open.load(Ordering::Relaxed))
             .sum()
+    }
+
+    /// A place within all of these limits for a tunnel that is about to open.
+    ///
+    /// # Errors
+    /// The first limit that is reached.
+    pub fn enter(&self, limits: &[(Quota, u64)]) -> Result<Permit, Quota> {
+        self.gate.enter(limits)
+    }
+
+    /// The one copy of the route of these names, for [`Handoff::route`].
+    #[must_use]
+    pub fn route(&self, host: &str, rule: &str, origin: &str, via: &'static str) -> Arc<Route> {
+        self.gate.route(host, rule, origin, via)
+    }
+
+    /// The routes that tunnels are or were on lately; [`Route::live`] has the number of each.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.gate.routes()
     }
 
     /// The tunnels that `filter` lets through, in parts, as each engine comes by them; the channel ends behind the last.
@@ -199,12 +222,7 @@ impl Lane {
     }
 }
 
-fn start(
-    name: String,
-    number: usize,
-    engines: usize,
-    settings: Settings,
-) -> io::Result<Arc<Lane>> {
+fn start(name: String, number: usize, engines: usize, settings: Settings) -> io::Result<Arc<Lane>> {
     use relais_io::Io as _;
     let io = Epoll::new()?;
     let lane = Arc::new(Lane {

@@ -20,6 +20,7 @@
 mod end;
 mod engine;
 mod follow;
+mod gate;
 mod handle;
 mod handoff;
 mod order;
@@ -29,6 +30,7 @@ mod wheel;
 
 pub use end::{EndReason, TunnelEnd};
 pub use engine::{Engine, Settings};
+pub use gate::{Permit, Quota};
 pub use handle::EngineHandle;
 pub use handoff::{Handoff, Label, PerSide, Rate, Route, TunnelId, TunnelLimits};
 pub use order::{Farewell, Filter, TunnelInfo};

@@ -76,7 +76,12 @@ impl Pump {
     /// A pump for a tunnel whose streams are WebSocket frames, or any bytes; `compressed` when the peers agreed on
     /// RFC 7692. Frames of its own to the origin are masked with `mask` (RFC 6455 section 5.3).
     #[must_use]
-    pub fn new(websocket: bool, compressed: bool, limits: Arc<TunnelLimits>, mask: [u8; 4]) -> Self {
+    pub fn new(
+        websocket: bool,
+        compressed: bool,
+        limits: Arc<TunnelLimits>,
+        mask: [u8; 4],
+    ) -> Self {
         let flow = |from| Flow::new(websocket.then(|| Follow::new(from, compressed)));
         Self {
             from_client: flow(Side::Client),
@@ -167,9 +172,9 @@ impl Pump {
         let flow = self.flow_ref(from);
         let rules = self.rules(from);
         !flow.discard
-            && flow.follow.is_none_or(|mut follow| {
-                follow.advance(bytes, &rules).bytes == bytes.len()
-            })
+            && flow
+                .follow
+                .is_none_or(|mut follow| follow.advance(bytes, &rules).bytes == bytes.len())
     }
 
     /// Reports that `bytes` from `from`, which [`Pump::would_pass`], were offered to the other side while they stayed in
@@ -793,11 +798,7 @@ mod tests {
             ),
             ("o+r 5 ? - c+h . o+h .", "Ro Fc Rc wait Rc So wait Ro done"),
         ] {
-            assert_eq!(
-                run(&mut pump(true), script),
-                expected,
-                "{script}"
-            );
+            assert_eq!(run(&mut pump(true), script), expected, "{script}");
         }
     }
 

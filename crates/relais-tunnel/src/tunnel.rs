@@ -603,7 +603,14 @@ mod tests {
         };
         let mut rates = Rates::new(Some(rate), None, 0).unwrap();
         // Unused of the last allowance, the time, the next allowance.
-        for (unused, now_ms, allowed) in [(3, 0, 3), (0, 0, 0), (0, 99, 0), (0, 100, 1), (0, 450, 3), (1, 450, 1)] {
+        for (unused, now_ms, allowed) in [
+            (3, 0, 3),
+            (0, 0, 0),
+            (0, 99, 0),
+            (0, 100, 1),
+            (0, 450, 3),
+            (1, 450, 1),
+        ] {
             assert_eq!(rates.messages(unused, now_ms), Some(allowed), "{now_ms}");
         }
     }
@@ -615,7 +622,12 @@ mod tests {
             burst: 500,
         };
         let mut rates = Rates::new(None, Some(rate), 0).unwrap();
-        for (count, now_ms, resume) in [(500, 0, None), (100, 0, Some(100)), (50, 100, Some(150)), (500, 10_000, None)] {
+        for (count, now_ms, resume) in [
+            (500, 0, None),
+            (100, 0, Some(100)),
+            (50, 100, Some(150)),
+            (500, 10_000, None),
+        ] {
             assert_eq!(rates.bytes(count, now_ms), resume, "{now_ms}");
         }
     }

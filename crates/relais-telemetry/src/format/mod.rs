@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use parse::FormatError;
 pub use pending::PendingLine;
-pub use record::{ConnectionState, LineEnd, Record, TunnelFacts};
+pub use record::{ConnectionState, LineEnd, Record, TunnelFacts, TunnelKinds};
 
 use crate::zone::Zone;
 use parse::{Field, Item};

@@ -124,6 +124,21 @@ pub(super) enum TunnelField {
     CloseCode,
     BytesIn,
     BytesOut,
+    Id,
+    Duration,
+    Kind(Kind, bool),
+}
+
+/// A field of [`super::TunnelKinds`]; beside it stands whether it is the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    TextBytes,
+    Binary,
+    BinaryBytes,
+    Pings,
+    Pongs,
+    Violations,
 }
 
 /// A format that cannot be used; the person who wrote it is at fault.
@@ -468,13 +483,47 @@ fn error(range: Range<usize>, message: String) -> FormatError {
     }
 }
 
-const TUNNEL_FIELDS: [(&str, TunnelField); 6] = [
+const TUNNEL_FIELDS: [(&str, TunnelField); 22] = [
     ("tunnel-end", TunnelField::End),
     ("tunnel-messages-in", TunnelField::MessagesIn),
     ("tunnel-messages-out", TunnelField::MessagesOut),
     ("tunnel-close-code", TunnelField::CloseCode),
     ("tunnel-bytes-in", TunnelField::BytesIn),
     ("tunnel-bytes-out", TunnelField::BytesOut),
+    ("tunnel-id", TunnelField::Id),
+    ("tunnel-duration", TunnelField::Duration),
+    ("tunnel-text-in", TunnelField::Kind(Kind::Text, true)),
+    ("tunnel-text-out", TunnelField::Kind(Kind::Text, false)),
+    (
+        "tunnel-text-bytes-in",
+        TunnelField::Kind(Kind::TextBytes, true),
+    ),
+    (
+        "tunnel-text-bytes-out",
+        TunnelField::Kind(Kind::TextBytes, false),
+    ),
+    ("tunnel-binary-in", TunnelField::Kind(Kind::Binary, true)),
+    ("tunnel-binary-out", TunnelField::Kind(Kind::Binary, false)),
+    (
+        "tunnel-binary-bytes-in",
+        TunnelField::Kind(Kind::BinaryBytes, true),
+    ),
+    (
+        "tunnel-binary-bytes-out",
+        TunnelField::Kind(Kind::BinaryBytes, false),
+    ),
+    ("tunnel-pings-in", TunnelField::Kind(Kind::Pings, true)),
+    ("tunnel-pings-out", TunnelField::Kind(Kind::Pings, false)),
+    ("tunnel-pongs-in", TunnelField::Kind(Kind::Pongs, true)),
+    ("tunnel-pongs-out", TunnelField::Kind(Kind::Pongs, false)),
+    (
+        "tunnel-violations-in",
+        TunnelField::Kind(Kind::Violations, true),
+    ),
+    (
+        "tunnel-violations-out",
+        TunnelField::Kind(Kind::Violations, false),
+    ),
 ];
 
 /// A pending line names the item a hole is for with 16 bits.

@@ -145,6 +145,33 @@ pub struct TunnelFacts<'a> {
     pub bytes_in: u64,
     /// Bytes to the client after the handshake.
     pub bytes_out: u64,
+    /// The tunnel's number.
+    pub id: u64,
+    /// From the hand-off to the end.
+    pub duration: Duration,
+    /// What came from the client, by kind.
+    pub kinds_in: TunnelKinds,
+    /// What went to the client, by kind.
+    pub kinds_out: TunnelKinds,
+}
+
+/// WebSocket messages and frames of one direction, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelKinds {
+    /// Text messages.
+    pub text: u64,
+    /// Their payload bytes.
+    pub text_bytes: u64,
+    /// Binary messages.
+    pub binary: u64,
+    /// Their payload bytes.
+    pub binary_bytes: u64,
+    /// Ping frames.
+    pub pings: u64,
+    /// Pong frames.
+    pub pongs: u64,
+    /// Breaches of the protocol.
+    pub violations: u64,
 }
 
 /// What becomes known only when a response or tunnel has ended.

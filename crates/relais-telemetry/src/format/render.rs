@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::parse::{Side, TimeForm, TunnelField, Unit, What};
-use super::record::{ConnectionState, LineEnd, Record, TunnelFacts};
+use super::parse::{Kind, Side, TimeForm, TunnelField, Unit, What};
+use super::record::{ConnectionState, LineEnd, Record, TunnelFacts, TunnelKinds};
 use crate::escape;
 use crate::strftime;
 use crate::zone::{self, Zone};
@@ -226,6 +226,22 @@ fn tunnel(field: TunnelField, facts: &TunnelFacts<'_>, out: &mut Vec<u8>) {
         TunnelField::CloseCode => nonzero(facts.close_code.unwrap_or(0).into(), out),
         TunnelField::BytesIn => number(facts.bytes_in, out),
         TunnelField::BytesOut => number(facts.bytes_out, out),
+        TunnelField::Id => number(facts.id, out),
+        TunnelField::Duration => number(in_unit(facts.duration, Unit::Milliseconds), out),
+        TunnelField::Kind(kind, true) => number(of_kind(kind, &facts.kinds_in), out),
+        TunnelField::Kind(kind, false) => number(of_kind(kind, &facts.kinds_out), out),
+    }
+}
+
+const fn of_kind(kind: Kind, kinds: &TunnelKinds) -> u64 {
+    match kind {
+        Kind::Text => kinds.text,
+        Kind::TextBytes => kinds.text_bytes,
+        Kind::Binary => kinds.binary,
+        Kind::BinaryBytes => kinds.binary_bytes,
+        Kind::Pings => kinds.pings,
+        Kind::Pongs => kinds.pongs,
+        Kind::Violations => kinds.violations,
     }
 }
 

@@ -442,6 +442,18 @@ fn tunnel_fields() {
         close_code: Some(1001),
         bytes_in: 3,
         bytes_out: 4,
+        id: 17,
+        duration: Duration::from_millis(1500),
+        kinds_in: TunnelKinds {
+            text: 5,
+            text_bytes: 6,
+            binary: 7,
+            binary_bytes: 8,
+            pings: 9,
+            pongs: 10,
+            violations: 11,
+        },
+        kinds_out: TunnelKinds::default(),
     };
     let with = |tunnel| Facts {
         tunnel: Some(tunnel),
@@ -449,6 +461,10 @@ fn tunnel_fields() {
     };
     check(&Facts::default(), &[(format, "- - - - - -")]);
     check(&with(tunnel), &[(format, "client-close 1 2 1001 3 4")]);
+    let kinds = "%{tunnel-id}x %{tunnel-duration}x %{tunnel-text-in}x %{tunnel-text-bytes-in}x %{tunnel-binary-in}x \
+                 %{tunnel-binary-bytes-in}x %{tunnel-pings-in}x %{tunnel-pongs-in}x %{tunnel-violations-in}x \
+                 %{tunnel-text-out}x";
+    check(&with(tunnel), &[(kinds, "17 1500 5 6 7 8 9 10 11 0")]);
     let abrupt = TunnelFacts {
         close_code: None,
         messages_in: 0,
@@ -492,6 +508,10 @@ fn pending_lines_equal_lines_written_at_the_end() {
         close_code: Some(1000),
         bytes_in: 1000,
         bytes_out: 1005,
+        id: 1,
+        duration: Duration::from_secs(9),
+        kinds_in: TunnelKinds::default(),
+        kinds_out: TunnelKinds::default(),
     };
     let at_hand_off = Facts {
         status: 101,

@@ -5,7 +5,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use relais_tunnel::{Handoff, Label, Route, TunnelEnd, TunnelLimits};
 
 /// A WebSocket tunnel with nothing that came along.
-pub(crate) fn handoff<S>(client: S, origin: S, limits: TunnelLimits, label: Box<dyn Label>) -> Handoff<S> {
+pub(crate) fn handoff<S>(
+    client: S,
+    origin: S,
+    limits: TunnelLimits,
+    label: Box<dyn Label>,
+) -> Handoff<S> {
     Handoff {
         client,
         origin,
