@@ -99,7 +99,7 @@ struct Protocols {
 
 /// A request for a balancer, as far as it does not depend on the member.
 fn balance(
-    exchange: &Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     url: &[u8],
     parts: mod_proxy::Parts<'_>,
 ) -> Result<Decision, Respond> {
@@ -108,6 +108,11 @@ fn balance(
     let Some((balancer, spec)) = found.and_then(|found| Some((found, found.spec()?))) else {
         let log = format!("AH01170: no balancer is named {}", url.escape_ascii());
         return Err(Respond::logged(500, log));
+    };
+    let asked = asked_upgrade(exchange);
+    let tunnel = match asked {
+        Some(_) => mod_tunnel::judge(exchange)?,
+        None => relais_policy::TunnelSpec::default(),
     };
     let hops = hops_left(exchange)?;
     let mut key = Vec::new();
@@ -118,6 +123,7 @@ fn balance(
         }
         None => key.extend_from_slice(&exchange.path),
     }
+    let exchange = &*exchange;
     let head = Head {
         exchange,
         parts,
@@ -139,7 +145,8 @@ fn balance(
         host: head.section().preserve_host().then(|| head.host().to_vec()),
         fields: lines,
         may_ping: exchange.meta.body != BodyLength::None && !fields.contains("Expect"),
-        asked: asked_upgrade(exchange),
+        asked,
+        tunnel,
         reuse: !closes(exchange),
         key,
         version: head.version,

@@ -193,6 +193,8 @@ pub struct Balanced {
     pub may_ping: bool,
     /// The client's `Upgrade`.
     pub asked: Option<Vec<u8>>,
+    /// What a tunnel may do, if it becomes one.
+    pub tunnel: crate::TunnelSpec,
     /// Whether the connection may be kept (`proxy-nokeepalive`).
     pub reuse: bool,
     /// The request's key, for [`Method::Rendezvous`].
@@ -236,6 +238,7 @@ impl Balanced {
             upgrade,
             worker,
             treatment: self.treatment.clone(),
+            tunnel: self.tunnel,
         })
     }
 }

@@ -59,6 +59,10 @@ impl EngineHandle {
     ///
     /// # Errors
     /// Gives the tunnel back when every queue is full or the engines were stopped.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what comes back is the tunnel that was to be moved"
+    )]
     pub fn submit(&self, handoff: Handoff) -> Result<(), Handoff> {
         let mut handoff = handoff;
         let least = self
@@ -179,6 +183,10 @@ enum State {
 }
 
 impl Lane {
+    #[expect(
+        clippy::result_large_err,
+        reason = "what comes back is the tunnel that was to be moved"
+    )]
     fn push(&self, handoff: Handoff) -> Result<(), Handoff> {
         let mut inbox = self.inbox();
         if inbox.state != State::Running || inbox.handoffs.len() >= self.queue {
