@@ -111,9 +111,31 @@ fn run(
     }
     for (level, line) in lines.into_inner() {
         exchange.remark(Topic::Rewrite, None, || line.clone());
-        exchange.note("rewrite", level, || line);
+        log(exchange, level, &line);
     }
     Ok(outcome)
+}
+
+/// Writes a line as httpd's rewrite log does: who asks, which host answers,
+/// which request it is and how often it has begun anew.
+fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
+    if !exchange.host.spec.levels.enabled("rewrite", level) {
+        return;
+    }
+    let user = exchange.user.as_deref().unwrap_or(b"-").escape_ascii();
+    let redirects = match exchange.restarts() {
+        0 => String::new(),
+        count => format!("/redir#{count}"),
+    };
+    let line = format!(
+        "{} - {user} [{}/sid#{:x}][rid#{:x}-{:x}/initial{redirects}] {line}",
+        exchange.client.ip().to_canonical(),
+        exchange.host.spec.server_name,
+        exchange.host.index,
+        exchange.connection.peer.port(),
+        exchange.connection.requests,
+    );
+    exchange.note("rewrite", level, || line);
 }
 
 /// What follows in server context.
@@ -139,24 +161,30 @@ fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
 fn per_directory(exchange: &mut Exchange<'_>, subject: &[u8], outcome: Outcome) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query } => {
-            if path == subject || (exchange.proxy.is_none() && path == exchange.path) {
-                exchange.note("rewrite", Level::Trace1, || {
-                    let shown = path.escape_ascii();
-                    format!("initial URL equal rewritten URL: {shown} [IGNORING REWRITE]")
-                });
+            if path == subject && names_whole_file(exchange) {
+                let shown = path.escape_ascii();
+                let line = format!("initial URL equal rewritten URL: {shown} [IGNORING REWRITE]");
+                log(exchange, Level::Trace1, &line);
                 exchange.query = query;
                 return Flow::Declined;
             }
-            exchange.note("rewrite", Level::Trace1, || {
-                format!(
-                    "internal redirect with {} [INTERNAL REDIRECT]",
-                    path.escape_ascii()
-                )
-            });
+            let line = format!(
+                "internal redirect with {} [INTERNAL REDIRECT]",
+                path.escape_ascii()
+            );
+            log(exchange, Level::Trace1, &line);
             Flow::Restart(Restart { path, query })
         }
         other => carry_out(exchange, other),
     }
+}
+
+/// Whether a result that equals what the rules saw is the file's name and not a
+/// file with more behind it, which httpd takes for a change. Without files a
+/// path's first segment is all of the file that httpd would find.
+fn names_whole_file(exchange: &Exchange<'_>) -> bool {
+    exchange.proxy.is_none()
+        && (exchange.file.is_some() || !exchange.path.get(1..).unwrap_or_default().contains(&b'/'))
 }
 
 fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
