@@ -6,13 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use relais_http1::{Limits, Parse, RequestError, RequestHead};
 use relais_policy::{Connection, HostSpec};
+use relais_telemetry::Level;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::handshake;
 use crate::input::Input;
-use crate::time::until;
+use crate::proxy_protocol;
+use crate::time::{until, within};
 use crate::turn::{self, Next};
 use crate::worker::Worker;
 
@@ -61,6 +63,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         input: Input::default(),
         facts,
     };
+    if !client.introduce(&worker).await {
+        return;
+    }
     loop {
         if !client.wait(&worker).await {
             return;
@@ -84,6 +89,36 @@ fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 impl Client {
+    /// Reads who the client is, where a balancer in front says it; false when
+    /// the connection is to be closed without a word, as httpd does.
+    async fn introduce(&mut self, worker: &Worker) -> bool {
+        let limit = {
+            let (generation, _) = worker.generation();
+            let mut hosts = generation.site.candidates(self.facts.local);
+            let asks = |spec: &HostSpec| {
+                let protocol = spec.proxy_protocol.as_ref();
+                protocol.is_some_and(|protocol| !(protocol.excepted)(self.facts.peer.ip()))
+            };
+            match hosts.find(|host| asks(&host.spec)) {
+                Some(host) => first_byte_limit(&host.spec),
+                None => return true,
+            }
+        };
+        match within(limit, proxy_protocol::read(&mut self.stream)).await {
+            Ok(client) => {
+                self.facts.peer = client.unwrap_or(self.facts.peer);
+                true
+            }
+            Err(error) => {
+                let peer = self.facts.peer;
+                let message =
+                    format!("PROXY protocol: {error}; the connection from {peer} is closed");
+                worker.log(Level::Error, &message);
+                false
+            }
+        }
+    }
+
     /// Waits for the first byte of a request without holding a buffer; false
     /// when there will be none.
     async fn wait(&mut self, worker: &Worker) -> bool {

@@ -18,6 +18,7 @@ mod handshake;
 mod input;
 mod lent;
 pub mod listen;
+mod proxy_protocol;
 mod record;
 mod time;
 mod turn;

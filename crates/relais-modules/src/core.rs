@@ -100,6 +100,7 @@ pub fn default_host_spec() -> HostSpec {
         error_log: Target::Stderr,
         levels: Levels::default(),
         server_tokens: FULL.to_owned(),
+        proxy_protocol: None,
         first_byte: false,
         paths: PathRules::default(),
         trace_enabled: true,

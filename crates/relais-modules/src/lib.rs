@@ -28,6 +28,7 @@ pub mod mod_logio;
 pub mod mod_proxy;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
+pub mod mod_remoteip;
 pub mod mod_reqtimeout;
 pub mod mod_rewrite;
 pub mod mod_setenvif;
@@ -101,6 +102,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mpm_common::MpmCommon>::new(),
     &Registered::<mod_log_config::LogConfig>::new(),
     &Registered::<mod_logio::Logio>::new(),
+    &Registered::<mod_remoteip::RemoteIp>::new(),
     &Registered::<mod_reqtimeout::Reqtimeout>::new(),
     &Registered::<mod_unique_id::UniqueId>::new(),
     &Registered::<mod_setenvif::SetEnvIf>::new(),
@@ -129,6 +131,7 @@ pub static PHASES: Phases = Phases {
     // at what they have set.
     post_read: &[
         mod_headers::post_read,
+        mod_remoteip::post_read,
         mod_unique_id::post_read,
         mod_setenvif::post_read,
     ],

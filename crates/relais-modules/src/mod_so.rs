@@ -80,7 +80,6 @@ const LATER: &[&str] = &[
     "proxy_http2",
     "ssl",
     "http2",
-    "remoteip",
     "status",
     "deflate",
     "filter",

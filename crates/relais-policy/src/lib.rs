@@ -40,8 +40,8 @@ pub use section::{
 };
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
-    AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ReadTimeout, RequestLimits,
-    Scheme, ServerSpec, Upgrade, WorkerSpec,
+    AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ProxyProtocol, ReadTimeout,
+    RequestLimits, Scheme, ServerSpec, Upgrade, WorkerSpec,
 };
 pub use tunnel::{
     OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,

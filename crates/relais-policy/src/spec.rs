@@ -119,6 +119,19 @@ pub struct AccessLogSpec {
     pub condition: Option<LogCondition>,
 }
 
+/// Which clients have to send a PROXY protocol header.
+#[derive(Clone)]
+pub struct ProxyProtocol {
+    /// Whether a client need not.
+    pub excepted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for ProxyProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyProtocol")
+    }
+}
+
 /// The last argument of `CustomLog`.
 #[derive(Clone, Debug)]
 pub enum LogCondition {
@@ -169,6 +182,8 @@ pub struct HostSpec {
     pub levels: Levels,
     /// The `Server` field of relais' own answers.
     pub server_tokens: String,
+    /// `RemoteIPProxyProtocol`: connections begin with the client's address.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// `LogIOTrackTTFB`: when the first byte of an answer goes out is kept.
     pub first_byte: bool,
     /// `AllowEncodedSlashes` and `MergeSlashes`.
