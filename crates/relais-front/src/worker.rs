@@ -89,7 +89,7 @@ impl WorkerHandle {
         let thread = std::thread::Builder::new()
             .name(format!("http-{index}"))
             .spawn(move || {
-                let worker = Rc::new(Worker::new(generation, engine, count));
+                let worker = Rc::new(Worker::new(index == 0, generation, engine, count));
                 LocalSet::new().block_on(&runtime, run(worker, listeners, receiver));
                 // A look-up that is still under way is not worth waiting for.
                 runtime.shutdown_background();
@@ -121,6 +121,8 @@ impl WorkerHandle {
 
 /// One worker thread's state, shared by its connections.
 pub(crate) struct Worker {
+    /// Whether this is the thread that does what is done once per process.
+    first: bool,
     generation: RefCell<Arc<Generation>>,
     sets: RefCell<Rc<SectionSets>>,
     pub(crate) pool: Pool,
@@ -141,12 +143,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     fn new(
+        first: bool,
         generation: Arc<Generation>,
         engine: EngineHandle,
         connections: Arc<AtomicUsize>,
     ) -> Self {
         let pool = Pool::new(Arc::clone(&generation.upstreams.limits));
         Self {
+            first,
             generation: RefCell::new(generation),
             sets: RefCell::default(),
             pool,
@@ -250,6 +254,7 @@ async fn run(
             sweeper.pool.sweep(ORIGIN_IDLE_MAX);
         }
     });
+    let mut checks = Checks::start(&worker);
     while let Some(command) = commands.recv().await {
         match command {
             Command::Reload {
@@ -259,6 +264,8 @@ async fn run(
             } => {
                 *worker.generation.borrow_mut() = generation;
                 *worker.sets.borrow_mut() = Rc::default();
+                drop(checks);
+                checks = Checks::start(&worker);
                 accepting.retain(|(spec, task)| {
                     let stays = !closed.contains(spec);
                     if !stays {
@@ -276,6 +283,33 @@ async fn run(
                 }
             }
             Command::Stop => break,
+        }
+    }
+}
+
+/// The health checks of one configuration; they end when this is dropped. The
+/// first thread does them for all.
+struct Checks(Option<tokio::task::JoinHandle<()>>);
+
+impl Checks {
+    fn start(worker: &Rc<Worker>) -> Self {
+        let (generation, _) = worker.generation();
+        let members = generation.upstreams.checked();
+        if !worker.first || members.is_empty() {
+            return Self(None);
+        }
+        let teller = Rc::clone(worker);
+        let checks = relais_upstream::check_members(members, move |message| {
+            teller.log(Level::Warn, message);
+        });
+        Self(Some(tokio::task::spawn_local(checks)))
+    }
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
         }
     }
 }

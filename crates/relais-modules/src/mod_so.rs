@@ -69,6 +69,7 @@ const NOTHING_TO_DO: &[&str] = &[
     "userdir",
     "macro",
     "proxy_balancer",
+    "proxy_hcheck",
     "lbmethod_byrequests",
     "lbmethod_bytraffic",
     "lbmethod_bybusyness",
@@ -76,7 +77,6 @@ const NOTHING_TO_DO: &[&str] = &[
 
 /// Modules whose directives are still to come.
 const LATER: &[&str] = &[
-    "proxy_hcheck",
     "proxy_http2",
     "ssl",
     "http2",

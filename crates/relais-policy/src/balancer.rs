@@ -129,6 +129,59 @@ pub struct MemberSpec {
     pub status: u16,
     /// `retry=`: how long it rests after an error.
     pub retry: Duration,
+    /// `hcmethod=` and its relatives.
+    pub health: Option<HealthSpec>,
+}
+
+/// How a member is looked after (mod_proxy_hcheck).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthSpec {
+    /// What is asked of it.
+    pub method: HealthMethod,
+    /// Path and query of the request.
+    pub target: String,
+    /// `hcinterval=`: the time between two checks.
+    pub interval: Duration,
+    /// `hcpasses=`: checks that have to succeed one after the other before it
+    /// is used again.
+    pub passes: u32,
+    /// `hcfails=`: checks that have to fail one after the other before it is
+    /// used no more.
+    pub fails: u32,
+}
+
+/// `hcmethod=`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HealthMethod {
+    /// A connection.
+    Tcp,
+    /// A request whose answer is 2xx or 3xx.
+    Http {
+        /// The request's method.
+        method: &'static str,
+        /// Its version: HTTP/1.1, or 1.0.
+        modern: bool,
+    },
+    /// A WebSocket handshake that is accepted as RFC 6455 has it; relais' own.
+    WebSocket,
+}
+
+impl HealthMethod {
+    /// The methods by their names.
+    pub const NAMES: [(&'static str, Self); 8] = [
+        ("TCP", Self::Tcp),
+        ("OPTIONS", Self::http("OPTIONS", false)),
+        ("HEAD", Self::http("HEAD", false)),
+        ("GET", Self::http("GET", false)),
+        ("OPTIONS11", Self::http("OPTIONS", true)),
+        ("HEAD11", Self::http("HEAD", true)),
+        ("GET11", Self::http("GET", true)),
+        ("WS", Self::WebSocket),
+    ];
+
+    const fn http(method: &'static str, modern: bool) -> Self {
+        Self::Http { method, modern }
+    }
 }
 
 /// The bits of a member's status, with httpd's letters and words.

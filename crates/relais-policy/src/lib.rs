@@ -24,8 +24,8 @@ mod variables;
 mod walk;
 
 pub use balancer::{
-    Balanced, BalancerSettings, BalancerSpec, MemberSpec, MemberStatus, Method, Sticky,
-    write_connection,
+    Balanced, BalancerSettings, BalancerSpec, HealthMethod, HealthSpec, MemberSpec, MemberStatus,
+    Method, Sticky, write_connection,
 };
 pub use decision::{Decision, Forward, Interim, Overrides, Respond, Treatment};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};

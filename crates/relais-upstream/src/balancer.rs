@@ -188,6 +188,11 @@ impl Member {
         if previous.is_none_or(|previous| previous.spec.status != spec.status) {
             live.status.store(spec.status, Ordering::Release);
         }
+        if spec.health.is_none() {
+            // Nobody is left to find it well again.
+            live.status
+                .fetch_and(!MemberStatus::UNHEALTHY | spec.status, Ordering::AcqRel);
+        }
         Self {
             spec: spec.clone(),
             live,
@@ -453,6 +458,7 @@ mod tests {
             set: 0,
             status: 0,
             retry: Duration::from_secs(60),
+            health: None,
         };
         edit(&mut spec);
         spec

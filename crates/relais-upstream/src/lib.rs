@@ -7,6 +7,7 @@
 mod balancer;
 mod connect;
 mod error;
+mod health;
 mod limit;
 mod pool;
 mod resolve;
@@ -16,6 +17,7 @@ mod upstreams;
 
 pub use balancer::{Ask, Balancer, Choice, Member, Use};
 pub use error::ConnectError;
+pub use health::check_members;
 pub use limit::Limits;
 pub use pool::{Counted, Lease, Pool};
 pub use stream::{ReadHalf, Stream, WriteHalf};

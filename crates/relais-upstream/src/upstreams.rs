@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relais_policy::{BalancerSpec, Host, Site};
 
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, Member};
 use crate::limit::Limits;
 
 /// The shared state of one configuration's origins. What the configuration
@@ -63,6 +63,15 @@ impl Upstreams {
         let balancer = Arc::new(Balancer::adopt(spec, before.map(Arc::as_ref)));
         self.known.insert(key, Arc::clone(&balancer));
         balancer
+    }
+
+    /// The members that are to be checked, each once.
+    #[must_use]
+    pub fn checked(&self) -> Vec<Arc<Member>> {
+        let members = self.known.values().flat_map(|balancer| balancer.members());
+        members
+            .filter(|member| member.spec.health.is_some())
+            .collect()
     }
 
     /// The live side of a balancer of a host, by the places of both.

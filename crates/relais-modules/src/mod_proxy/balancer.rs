@@ -128,6 +128,7 @@ fn member_spec(member: &Worker, defaults: &Defaults) -> MemberSpec {
         set: own.set.unwrap_or(0),
         status: own.status.unwrap_or(0),
         retry: own.retry.unwrap_or(RETRY),
+        health: own.health.spec(&shown(member.path())),
     }
 }
 

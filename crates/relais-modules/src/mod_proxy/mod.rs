@@ -7,6 +7,7 @@
 mod balancer;
 mod canonical;
 mod cookies;
+mod health;
 mod params;
 mod pass;
 mod reverse;
@@ -42,6 +43,7 @@ pub struct Host {
     workers: Vec<Worker>,
     balancers: Vec<balancer::Balancer>,
     inherit_balancers: Option<bool>,
+    health_templates: Vec<(String, health::HealthParams)>,
     via: Option<via::Via>,
     max_forwards: Option<Option<u64>>,
     skip_bad_fields: Option<bool>,
@@ -179,6 +181,7 @@ impl Module for Proxy {
                 "ProxyPass /a http://o.example/a addressttl=-2",
                 "ProxyPass /a http://o.example/a responsefieldsize=100",
                 "ProxyPass /a http://o.example/a acquire=0",
+                "ProxyPass /a http://o.example/a hcmethod=TCP",
                 "ProxyPass /a http://o.example/a timeout=0",
                 "ProxyPass /a http://o.example/a timeuot=5",
                 "ProxyPass /a http://o.example/a interpolate",
@@ -240,6 +243,7 @@ impl Module for Proxy {
                 "BalancerMember balancer://b http://127.0.0.1:8080",
                 "BalancerMember balancer://b http://127.0.0.1:8080/app route=a loadfactor=2.5 lbset=1 status=+H retry=5",
                 "BalancerMember balancer://b unix:/run/s|http://localhost redirect=b status=+D-D",
+                "BalancerMember balancer://b http://o/ hcmethod=GET11 hcuri=/up?x hcinterval=5 hcpasses=2 hcfails=3",
             ],
             refuses: &[
                 "BalancerMember",
@@ -251,8 +255,27 @@ impl Module for Proxy {
                 "BalancerMember balancer://b http://o/ lbset=100",
                 "BalancerMember balancer://b http://o/ status=X",
                 "BalancerMember balancer://b http://o/ rout=a",
+                "BalancerMember balancer://b http://o/ hcmethod=CPING",
+                "BalancerMember balancer://b http://o/ hcinterval=10ms",
+                "BalancerMember balancer://b http://o/ hctemplate=none",
+                "BalancerMember balancer://b http://o/ hcexpr=ok",
             ],
             set: Set::Words(balancer::set_member),
+        },
+        Directive {
+            name: "ProxyHCTemplate",
+            syntax: "ProxyHCTemplate name parameter=setting [parameter=setting ...]",
+            context: Context::HOST,
+            default: None,
+            doc: "Names parameters of a health check for members with hctemplate=name.",
+            accepts: &["ProxyHCTemplate ws hcmethod=WS hcuri=/ws hcinterval=500ms"],
+            refuses: &[
+                "ProxyHCTemplate",
+                "ProxyHCTemplate ws",
+                "ProxyHCTemplate ws timeout=5",
+                "ProxyHCTemplate ws hcmethod=CPING",
+            ],
+            set: Set::Words(health::set_template),
         },
         Directive {
             name: "BalancerInherit",
@@ -514,6 +537,8 @@ impl Module for Proxy {
                 .collect(),
             balancers: merge_balancers(outer, inner),
             inherit_balancers: inner.inherit_balancers.or(outer.inherit_balancers),
+            // A template is used where it is read, before anything is merged.
+            health_templates: Vec::new(),
             via: inner.via.or(outer.via),
             max_forwards: inner.max_forwards.or(outer.max_forwards),
             skip_bad_fields: inner.skip_bad_fields.or(outer.skip_bad_fields),

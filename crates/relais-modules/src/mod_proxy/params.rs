@@ -6,6 +6,7 @@ use relais_conf::{Diagnostic, Text};
 use relais_policy::{MemberStatus, Problem, Slot, Upgrade};
 
 use super::Proxy;
+use super::health::{self, HealthParams};
 use super::worker::parse_upgrade;
 use crate::values;
 
@@ -37,6 +38,7 @@ pub(crate) struct MemberParams {
     pub(crate) set: Option<u8>,
     pub(crate) status: Option<u16>,
     pub(crate) retry: Option<Duration>,
+    pub(crate) health: HealthParams,
 }
 
 /// What a list of parameters belongs to.
@@ -85,16 +87,7 @@ const IGNORED: &[(&str, Shape, &str)] = &[
 ];
 
 /// Parameters that httpd knows and relais does not have yet.
-const NOT_YET: &[&str] = &[
-    "mapping",
-    "hcmethod",
-    "hcuri",
-    "hcinterval",
-    "hcpasses",
-    "hcfails",
-    "hctemplate",
-    "hcexpr",
-];
+const NOT_YET: &[&str] = &["mapping", "hcexpr"];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -149,6 +142,13 @@ impl Params {
                 ));
             }
             return Ok(());
+        }
+        if let Some(name) = health::NAMES.iter().find(|name| key.eq_ignore_case(name)) {
+            if of == Of::Worker {
+                let message = "only members of a balancer are checked";
+                return Err(Problem::at(key.span(), message));
+            }
+            return self.member.health.set(slot, name, &value);
         }
         match key.lossy().to_ascii_lowercase().as_str() {
             "timeout" => self.timeout = Some(values::seconds(&value, "timeout", 1)?),
@@ -330,6 +330,7 @@ fn without_effect(
         .chain(IGNORED.iter().map(|(name, ..)| name))
         .chain(NOT_YET)
         .chain(MEMBERS)
+        .chain(health::NAMES)
         .copied();
     let problem = Problem::at(
         key.span(),

@@ -174,3 +174,65 @@ fn sockjs_transports_of_a_session_reach_one_origin() {
     }
     assert!(seen.contains('a') && seen.contains('b'), "{seen}");
 }
+
+#[test]
+fn health_checks_take_members_out_and_bring_them_back() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("an address");
+    let (_a, b, proxy) = start(&format!(
+        "ProxyHCTemplate quick hcinterval=100ms hcfails=2\n\
+         ProxyPass / balancer://c/\n<Proxy balancer://c>\n\
+         BalancerMember http://{address} hctemplate=quick hcmethod=GET11 hcuri=/up?x\n\
+         BalancerMember http://ORIGIN_B status=+H\n</Proxy>"
+    ));
+    let answer_check = |code: u16| {
+        let (stream, _) = listener.accept().expect("a check");
+        let mut conn = crate::harness::wire::Conn::new(stream);
+        let head = String::from_utf8_lossy(&conn.head().expect("a request")).into_owned();
+        assert_eq!(
+            head,
+            format!("GET /up?x HTTP/1.1\r\nHost: {address}\r\n\r\n")
+        );
+        conn.send(format!("HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    };
+    answer_check(503);
+    answer_check(503);
+    assert!(proxy.says("health check disabling"));
+    assert_eq!(answers(&proxy, PLAIN, 2), "bb", "the standby serves");
+    assert_eq!(b.received().len(), 2);
+    answer_check(302);
+    assert!(proxy.says("health check enabling"));
+}
+
+#[test]
+fn a_websocket_check_wants_the_right_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("an address");
+    let (_a, _b, proxy) = start(&format!(
+        "ProxyPass / balancer://c/\n<Proxy balancer://c>\n\
+         BalancerMember ws://{address}/ws hcmethod=WS hcinterval=100ms\n</Proxy>"
+    ));
+    let answer_check = |accept: Option<&str>| {
+        let (stream, _) = listener.accept().expect("a check");
+        let mut conn = crate::harness::wire::Conn::new(stream);
+        let head = conn.head().expect("a handshake");
+        assert!(head.starts_with(b"GET /ws HTTP/1.1\r\n"));
+        let text = String::from_utf8_lossy(&head).into_owned();
+        let key = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+        let nonce = key.expect("a key").as_bytes();
+        let own = tungstenite::handshake::derive_accept_key(nonce);
+        let accept = accept.unwrap_or(&own);
+        conn.send(&message(&format!(
+            "HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket\n\
+             Sec-WebSocket-Accept: {accept}\n\n"
+        )));
+        conn.exactly(8)
+    };
+    answer_check(Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+    assert!(proxy.says("health check disabling"));
+    let close = answer_check(None);
+    assert_eq!(close[..2], [0x88, 0x82], "a masked Close frame");
+    assert!(proxy.says("health check enabling"));
+}

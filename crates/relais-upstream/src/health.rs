@@ -1,0 +1,153 @@
+//! Health checks of balancer members (mod_proxy_hcheck).
+//!
+//! One task per member and process, on whatever runtime spawns it. A check has
+//! a connection of its own, so that it says whether a new one can be had.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use relais_http1::{Parse, ResponseHead, ResponseLimits};
+use relais_policy::{HealthMethod, HealthSpec, MemberStatus};
+use relais_websocket::{Key, check_response, close_frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use crate::balancer::Member;
+use crate::connect::connect;
+use crate::resolve::Resolver;
+
+/// Bytes of an answer that are read at the most.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// Checks members for as long as the future lives; `tell` hears of every
+/// member that goes out of use or comes back.
+pub async fn check_members(members: Vec<Arc<Member>>, tell: impl Fn(&str) + 'static) {
+    let resolver = Rc::new(Resolver::default());
+    let tell: Rc<dyn Fn(&str)> = Rc::new(tell);
+    // Dropping the set ends its tasks.
+    let mut tasks = tokio::task::JoinSet::new();
+    for member in members {
+        if let Some(health) = member.spec.health.clone() {
+            tasks.spawn_local(watch(
+                member,
+                health,
+                Rc::clone(&resolver),
+                Rc::clone(&tell),
+            ));
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn watch(
+    member: Arc<Member>,
+    health: HealthSpec,
+    resolver: Rc<Resolver>,
+    tell: Rc<dyn Fn(&str)>,
+) {
+    let (mut passes, mut fails) = (0, 0);
+    loop {
+        sleep(health.interval).await;
+        let result = check(&member, &health, &resolver).await;
+        let down = member.status() & MemberStatus::UNHEALTHY != 0;
+        match result {
+            Ok(()) => (passes, fails) = (passes + 1, 0),
+            Err(_) => (passes, fails) = (0, fails + 1),
+        }
+        let url = &member.spec.url;
+        match result {
+            Err(why) if !down && fails >= health.fails => {
+                member.set_status(MemberStatus::UNHEALTHY, true);
+                tell(&format!("AH03251: health check disabling {url}: {why}"));
+            }
+            Ok(()) if down && passes >= health.passes => {
+                member.set_status(MemberStatus::UNHEALTHY, false);
+                tell(&format!("AH03302: health check enabling {url}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One check; the error says what is wrong with the member.
+async fn check(member: &Member, health: &HealthSpec, resolver: &Resolver) -> Result<(), String> {
+    let worker = &member.spec.worker;
+    let mut stream = connect(resolver, worker)
+        .await
+        .map_err(|error| error.to_string())?;
+    let authority = worker.authority();
+    let key = Key::from_nonce(nonce());
+    let request = match health.method {
+        HealthMethod::Tcp => return Ok(()),
+        HealthMethod::Http { method, modern } => {
+            let version = if modern { "1.1" } else { "1.0" };
+            format!(
+                "{method} {} HTTP/{version}\r\nHost: {authority}\r\n\r\n",
+                health.target
+            )
+        }
+        HealthMethod::WebSocket => format!(
+            "GET {} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
+            health.target,
+            String::from_utf8_lossy(key.as_bytes())
+        ),
+    };
+    let exchange = async {
+        let (mut read, mut write) = stream.split();
+        write.write_all(request.as_bytes()).await?;
+        let head = answer(&mut read).await?;
+        if health.method == HealthMethod::WebSocket && head.status() == 101 {
+            // 1001: the endpoint goes away (RFC 6455 §7.4.1). Whether it hears
+            // that is its own affair.
+            let _ = write.write_all(&close_frame(1001, b"", Some([0; 4]))).await;
+        }
+        Ok(head)
+    };
+    let head = match timeout(worker.timeout, exchange).await {
+        Ok(result) => result.map_err(|error: io::Error| error.to_string())?,
+        Err(_) => return Err("no answer in time".to_owned()),
+    };
+    match (health.method, head.status()) {
+        (HealthMethod::WebSocket, 101) => check_response(head.fields.iter(), &key)
+            .map_err(|error| format!("its 101 is wrong: {}", error.reason())),
+        (HealthMethod::WebSocket, status) => {
+            Err(format!("the handshake is answered with {status}"))
+        }
+        (_, 200..=399) => Ok(()),
+        (_, status) => Err(format!("it answers {status}")),
+    }
+}
+
+/// The head of the final answer, or of a 101.
+async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<ResponseHead> {
+    let mut bytes = Vec::with_capacity(4096);
+    let mut head = ResponseHead::new();
+    loop {
+        match head.parse_into(&bytes, &ResponseLimits::default()) {
+            Ok(Parse::Complete { consumed }) if matches!(head.status(), 100 | 102..=199) => {
+                bytes.drain(..consumed);
+                head.clear();
+                continue;
+            }
+            Ok(Parse::Complete { .. }) => return Ok(head),
+            Ok(Parse::Partial) => {}
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        }
+        if bytes.len() > ANSWER_MAX {
+            return Err(io::Error::other("an answer without end"));
+        }
+        if from.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Sixteen bytes that differ from handshake to handshake, by the keys that the
+/// standard library takes from the system.
+fn nonce() -> [u8; 16] {
+    let half = || RandomState::new().hash_one(0_u8);
+    ((u128::from(half()) << 64) | u128::from(half())).to_be_bytes()
+}
