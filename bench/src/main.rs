@@ -4,6 +4,7 @@
 //! load share the second one. The proxies take turns, so that what the machine does beside touches all of them alike.
 //! Numbers are CPU time and memory of the proxy's processes, which depend less on the machine than rates do.
 
+mod config;
 mod load;
 mod origin;
 mod process;
@@ -36,6 +37,8 @@ struct Plan {
     tunnels: usize,
     /// Measure rewrite rules instead of the rest.
     rewrite: bool,
+    /// Measure how a large configuration is read instead of the rest.
+    config: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,10 +78,15 @@ impl Plan {
             scale: 10,
             tunnels: 4000,
             rewrite: false,
+            config: false,
         };
         while let Some(name) = arguments.next() {
             if name == "--rewrite" {
                 plan.rewrite = true;
+                continue;
+            }
+            if name == "--config" {
+                plan.config = true;
                 continue;
             }
             let value = arguments.next().unwrap_or_default();
@@ -103,6 +111,11 @@ impl Plan {
         let origin = origin::start()?;
         let folder = std::env::temp_dir().join(format!("relais-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
+        if let (true, Some(relais)) = (self.config, &self.relais) {
+            let result = config::run(relais, &folder, self.rounds);
+            std::fs::remove_dir_all(&folder)?;
+            return result;
+        }
         let proxies = proxies::installed(self.relais.as_deref());
         if self.rewrite {
             let count = 5000 * self.scale;

@@ -19,11 +19,25 @@ pub(crate) fn memory_kib(root: u32) -> u64 {
     tree(root).into_iter().map(anonymous_kib).sum()
 }
 
+/// User and system time of one process, in microseconds; zero when it has ended.
+pub(crate) fn cpu_us_alone(pid: u32) -> f64 {
+    stat(pid).map_or(0, |stat| stat.ticks) as f64 * TICK_US
+}
+
+/// The most memory that a process has had resident, in KiB; zero when it has ended.
+pub(crate) fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
 fn anonymous_kib(pid: u32) -> u64 {
+    status_kib(pid, "RssAnon:")
+}
+
+fn status_kib(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .find_map(|line| line.strip_prefix(field))
         .unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }

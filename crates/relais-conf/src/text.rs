@@ -298,6 +298,11 @@ impl Text {
             return;
         }
         let at = self.bytes.len() as u32;
+        if self.pieces.is_empty() {
+            // Nearly all texts are one piece, and a large configuration has a million of them.
+            self.pieces.reserve_exact(1);
+            self.bytes.reserve_exact(bytes.len());
+        }
         self.bytes.extend_from_slice(bytes);
         match self.pieces.last_mut() {
             Some(last) if last.copied && piece.copied && last.end == piece.start => {

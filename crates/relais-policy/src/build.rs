@@ -90,8 +90,14 @@ impl Builder<'_> {
             draft.hosts[0].base.of(position, || module.draft_section());
         }
         let untouched = self.untouched(&draft.hosts[0]);
-        for (index, host) in draft.hosts.iter().enumerate() {
-            hosts.push(self.seal_host(index, host, &draft.hosts[0], &untouched, sources));
+        let mut drafts = draft.hosts.into_iter();
+        let main = drafts
+            .next()
+            .unwrap_or_else(|| self.host_draft(Vec::new(), None));
+        hosts.push(self.seal_host(0, &main, &main, &untouched, sources));
+        // Each draft goes as soon as it is sealed, so that the next one gets its memory.
+        for (index, host) in (1..).zip(drafts) {
+            hosts.push(self.seal_host(index, &host, &main, &untouched, sources));
         }
         for module in self.modules {
             module.finish_server(&hosts[0].settings, &mut server);

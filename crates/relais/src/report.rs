@@ -1,10 +1,12 @@
 //! What relais says of itself and of a configuration, in the forms that
 //! scripts around httpd look for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::IpAddr;
 
+use nix::unistd::{Group, User};
 use relais_modules::Configuration;
 use relais_policy::{Host, HostAddress, Site};
 
@@ -170,33 +172,76 @@ pub(crate) fn hosts(site: &Site, configuration: &Configuration) {
     if let Some(pid_file) = &site.server.pid_file {
         let _ = writeln!(text, "PidFile: \"{}\"", pid_file.display());
     }
-    for (name, value) in &loaded.defines {
+    // httpd's words for what was asked, and then what is defined.
+    text.push_str("Define: DUMP_VHOSTS\nDefine: DUMP_RUN_CFG\n");
+    let asked = |name: &str| matches!(name, "DUMP_VHOSTS" | "DUMP_RUN_CFG");
+    for (name, value) in loaded.defines.iter().filter(|(name, _)| !asked(name)) {
         let value = value
             .as_deref()
             .map(|value| format!("={}", String::from_utf8_lossy(value)))
             .unwrap_or_default();
         let _ = writeln!(text, "Define: {name}{value}");
     }
-    for (kind, name) in [("User", &site.server.user), ("Group", &site.server.group)] {
-        if let Some(name) = name {
-            let _ = writeln!(text, "{kind}: name=\"{name}\"");
-        }
-    }
+    let (user, group) = (&site.server.user, &site.server.group);
+    describe_owner(&mut text, "User", user.as_deref(), |name| {
+        User::from_name(name)
+            .ok()
+            .flatten()
+            .map(|found| found.uid.as_raw())
+    });
+    describe_owner(&mut text, "Group", group.as_deref(), |name| {
+        Group::from_name(name)
+            .ok()
+            .flatten()
+            .map(|found| found.gid.as_raw())
+    });
     print(&text);
 }
 
-/// Every address that a `<VirtualHost>` names, in file order, with its hosts.
+fn describe_owner(
+    text: &mut String,
+    kind: &str,
+    name: Option<&str>,
+    id: impl Fn(&str) -> Option<u32>,
+) {
+    let Some(name) = name else { return };
+    let id = id(name).map(|id| format!(" id={id}")).unwrap_or_default();
+    let _ = writeln!(text, "{kind}: name=\"{name}\"{id}");
+}
+
+/// Every address that a `<VirtualHost>` names with its hosts: first those with an IP address, in the order of the table
+/// that httpd keeps them in, then those for all addresses; else in file order.
 fn address_sets(site: &Site) -> Vec<(HostAddress, Vec<&Host>)> {
+    let mut places = HashMap::new();
     let mut sets: Vec<(HostAddress, Vec<&Host>)> = Vec::new();
     for host in &site.hosts {
         for &address in &host.addresses {
-            match sets.iter_mut().find(|(have, _)| *have == address) {
-                Some((_, hosts)) => hosts.push(host),
-                None => sets.push((address, vec![host])),
+            let place = *places.entry((address.ip, address.port)).or_insert_with(|| {
+                sets.push((address, Vec::new()));
+                sets.len() - 1
+            });
+            let hosts = &mut sets[place].1;
+            if hosts.last().is_none_or(|last| last.index != host.index) {
+                hosts.push(host);
             }
         }
     }
+    sets.sort_by_key(|(address, _)| address.ip.map_or(u32::MAX, bucket));
     sets
+}
+
+/// The place of an address in httpd's table of virtual hosts (`hash_inaddr` of server/vhost.c).
+fn bucket(ip: IpAddr) -> u32 {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(ip) => {
+            let [.., a, b, c, d] = ip.octets();
+            [a, b, c, d]
+        }
+    };
+    let key = u32::from_le_bytes(octets);
+    let key = key ^ (key >> 16);
+    ((key >> 8) ^ key) % 256
 }
 
 fn describe_set(text: &mut String, address: HostAddress, hosts: &[&Host]) {

@@ -139,6 +139,51 @@ fn debians_variables_are_known() {
     assert!(said.contains("0 errors, 0 warnings"), "{said}");
 }
 
+#[test]
+fn hosts_are_listed_as_httpd_lists_them() {
+    let folder = Folder::new(
+        "hosts",
+        "ServerName main.example\nListen 127.0.0.1:8080\nDefine FOO bar\n\
+        <VirtualHost 127.0.0.1:8081>\nServerName ip1.example\n</VirtualHost>\n\
+        <VirtualHost *:8080>\nServerName first.example\nServerAlias al.example *.wild.example\n</VirtualHost>\n\
+        <VirtualHost *:8080>\nServerName Second.Example\n</VirtualHost>\n\
+        <VirtualHost _default_:8082>\nServerName d.example:8443\nServerAlias x.example\n</VirtualHost>\n\
+        <VirtualHost *:* 127.0.0.1:8082>\nServerName any.example\n</VirtualHost>\n\
+        <VirtualHost [::1]:8083>\nServerName six.example\n</VirtualHost>\n\
+        <VirtualHost 127.0.0.9>\nServerName nine.example\n</VirtualHost>\n",
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relais"));
+    let output = command
+        .arg("-S")
+        .arg("-f")
+        .arg(folder.0.join("test.conf"))
+        .output()
+        .expect("relais runs");
+    let place = format!("{}/", folder.0.display());
+    let said = text(&output).replace(&place, "");
+    // What httpd 2.4.71 prints of the same file.
+    let expected = "\
+VirtualHost configuration:
+[::1]:8083             six.example (test.conf:21)
+127.0.0.9:*            nine.example (test.conf:24)
+127.0.0.1:8081         ip1.example (test.conf:4)
+127.0.0.1:8082         any.example (test.conf:18)
+*:8080                 is a NameVirtualHost
+         default server first.example (test.conf:7)
+         port 8080 namevhost first.example (test.conf:7)
+                 alias al.example
+                 wild alias *.wild.example
+         port 8080 namevhost Second.Example (test.conf:11)
+*:8082                 d.example (test.conf:14)
+*:*                    any.example (test.conf:18)
+";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(
+        said.contains("\nDefine: DUMP_VHOSTS\nDefine: DUMP_RUN_CFG\nDefine: FOO=bar\n"),
+        "{said}"
+    );
+}
+
 /// Real configurations, where the folder with them stands beside the workspace. They lack their certificates,
 /// includes and main files, and some name modules of third parties: what is asked is that each is read to its end.
 #[test]
