@@ -105,6 +105,7 @@ pub fn default_host_spec() -> HostSpec {
         paths: PathRules::default(),
         trace_enabled: true,
         balancers: Vec::new(),
+        workers: Vec::new(),
         tunnels: relais_policy::TunnelHostSpec::default(),
         tunnel: relais_policy::TunnelSpec::default(),
     }

@@ -192,6 +192,8 @@ pub struct HostSpec {
     pub trace_enabled: bool,
     /// The balancers that the host's requests can be sent to.
     pub balancers: Vec<Arc<BalancerSpec>>,
+    /// The workers that directives name, balancers' members among them.
+    pub workers: Vec<Arc<WorkerSpec>>,
     /// What holds for all tunnels of the host together.
     pub tunnels: TunnelHostSpec,
     /// What a tunnel may do outside of every section.

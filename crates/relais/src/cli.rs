@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 use relais_telemetry::Level;
 
+use crate::control::Inquiry;
 use crate::explain::Question;
 
 /// Where the demonstration listens without `--listen`.
@@ -40,6 +41,10 @@ pub(crate) enum Action {
     Demo(SocketAddr),
     /// `explain METHOD URL`.
     Explain,
+    /// `tunnels`: the tunnels of a running relais.
+    Tunnels,
+    /// `top`: the same, live.
+    Top,
     /// `migrate`: what becomes of a whole configuration.
     Migrate,
 }
@@ -100,6 +105,8 @@ pub(crate) struct Arguments {
     pub(crate) detached: bool,
     /// What `explain` is asked.
     pub(crate) question: Question,
+    /// What `tunnels` is asked.
+    pub(crate) inquiry: Inquiry,
 }
 
 impl Arguments {
@@ -120,6 +127,7 @@ impl Arguments {
             startup_level: None,
             detached: false,
             question: Question::default(),
+            inquiry: Inquiry::default(),
         }
     }
 
@@ -200,6 +208,8 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "--format" if is_report(parsed) => parsed.action = form(&parser.value()?.string()?)?,
         "demo" => parsed.action = demo(parser)?,
         "explain" => return explain(parsed, parser),
+        "tunnels" => return tunnels(parsed, parser),
+        "top" => parsed.action = Action::Top,
         "migrate" => parsed.action = Action::Migrate,
         other => return Err(format!("unexpected argument {other}").into()),
     }
@@ -236,6 +246,17 @@ fn form(word: &str) -> Result<Action, lexopt::Error> {
         "sarif" => Ok(Action::Report(Form::Sarif)),
         other => Err(format!("--format takes human, json or sarif, not {other}").into()),
     }
+}
+
+/// The words behind `tunnels`, likewise.
+fn tunnels(parsed: &mut Arguments, parser: &mut Parser) -> Result<(), lexopt::Error> {
+    parsed.action = Action::Tunnels;
+    while let Some(word) = next(parser)? {
+        if !parsed.inquiry.take(parser, &word)? {
+            take(parsed, parser, &word)?;
+        }
+    }
+    Ok(())
 }
 
 fn level(word: &str) -> Result<Level, lexopt::Error> {

@@ -6,9 +6,11 @@
 mod check;
 mod cli;
 mod configuration;
+mod control;
 mod demo;
 mod envvars;
 mod explain;
+mod fate;
 mod logs;
 mod migrate;
 mod privileges;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         Action::Directives => report::directives(),
         Action::Check => configuration::check(&arguments),
         Action::Explain => explain::run(&arguments, &arguments.question),
+        Action::Tunnels => control::run(&arguments, &arguments.inquiry),
+        Action::Top => control::top(&arguments),
         Action::Migrate => migrate::run(&arguments),
         Action::Report(form) => check::run(&arguments, *form),
         Action::Signal(signal) => process::signal(&arguments, *signal),

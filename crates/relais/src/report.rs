@@ -20,6 +20,10 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
        relais demo [--listen ADDRESS:PORT]
        relais -f FILE [OPTIONS]       serve, in the foreground
        relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
+       relais tunnels [close|drain] [ID ...] [--host|--route|--origin|--client X] [--idle TIME]
+                      [--sort age|idle|messages|bytes] [--json] [--code N] [--spread TIME] [--rate N] -f FILE
+                                      the tunnels of the relais that runs; ends some of them
+       relais top -f FILE             the same, drawn again every second
        relais migrate [--offline] -f FILE
                                       what becomes of every directive, the routes, the findings, and a verdict
        relais explain METHOD URL [-H 'NAME: VALUE'] [--client IP] [--format human|json] -f FILE

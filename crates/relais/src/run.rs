@@ -17,7 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Arguments;
 use crate::configuration;
+use crate::control::{self, Control};
 use crate::demo::{self, Origin};
+use crate::fate;
 use crate::logs::Logs;
 use crate::process::{self, PidFile};
 use crate::{Failure, Outcome, privileges};
@@ -35,6 +37,8 @@ struct Server {
     logs: Logs,
     generation: Arc<Generation>,
     backlog: u32,
+    /// Its file goes when the server does.
+    _control: Option<Control>,
 }
 
 /// `-f FILE`: serves until a signal ends it.
@@ -113,6 +117,10 @@ fn start(
     let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
     let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
     let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let control = spec
+        .pid_file
+        .as_deref()
+        .map(|file| Control::open(&control::path(file)));
     privileges::drop_to(&spec)?;
     let engine = Engine::spawn("tunnel", threads)
         .map_err(|error| format!("cannot start tunnel engines: {error}"))?;
@@ -125,13 +133,18 @@ fn start(
         let worker = WorkerHandle::start(index, Arc::clone(&generation), own, engine.clone());
         workers.push(worker.map_err(|error| format!("cannot start an HTTP worker: {error}"))?);
     }
+    let (control, deaf) = answer_on(control, &engine);
     let server = Server {
         workers,
         engine,
         logs,
         generation,
         backlog,
+        _control: control,
     };
+    if let Some(why) = deaf {
+        server.log(Level::Warn, &why);
+    }
     if spec.user.is_none() && nix::unistd::geteuid().is_root() {
         server.log(
             Level::Warn,
@@ -143,6 +156,25 @@ fn start(
         env!("CARGO_PKG_VERSION")
     ));
     Ok((server, pid_file))
+}
+
+/// Has the control socket answered, if there is one; without it relais serves
+/// all the same, and says why.
+fn answer_on(
+    control: Option<Result<Control, String>>,
+    engine: &EngineHandle,
+) -> (Option<Control>, Option<String>) {
+    match control {
+        None => (None, None),
+        Some(Err(why)) => (None, Some(why)),
+        Some(Ok(control)) => match control.serve(engine.clone()) {
+            Ok(()) => (Some(control), None),
+            Err(error) => (
+                None,
+                Some(format!("nobody answers on the control socket: {error}")),
+            ),
+        },
+    }
 }
 
 /// A tunnel is two descriptors: the soft limit is no use to a proxy.
@@ -342,7 +374,7 @@ impl Server {
         if let Err(message) = self.logs.reopen() {
             self.log(Level::Error, &message);
         }
-        self.generation = Arc::clone(&generation);
+        let before = std::mem::replace(&mut self.generation, Arc::clone(&generation));
         for worker in &self.workers {
             let opened = opened
                 .iter_mut()
@@ -354,6 +386,11 @@ impl Server {
                 closed: closed.clone(),
             });
         }
+        let ended = fate::after_reload(&self.engine, &before.site, &generation.site);
+        if ended > 0 {
+            let tunnels = counted(ended, "tunnel");
+            self.note(&format!("{tunnels} will be closed, as TunnelOnReload says"));
+        }
         Ok(())
     }
 
@@ -363,6 +400,13 @@ impl Server {
         self.note("AH00492: caught SIGWINCH, shutting down gracefully");
         for worker in &self.workers {
             worker.tell(Command::Drain);
+        }
+        let tunnels = fate::drain(&self.engine, &self.generation.site);
+        if tunnels > 0 {
+            let tunnels = counted(tunnels, "tunnel");
+            self.note(&format!(
+                "{tunnels} will be closed within TunnelDrainWindow"
+            ));
         }
         let patience = self.generation.site.server.graceful_shutdown_timeout;
         let end = (!patience.is_zero()).then(|| Instant::now() + patience);

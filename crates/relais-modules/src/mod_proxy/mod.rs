@@ -17,6 +17,7 @@ mod via;
 mod worker;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Text};
@@ -571,7 +572,7 @@ impl Module for Proxy {
         // The specs are made here once, so that all requests share them.
         let defaults = host.defaults(spec.timeout);
         for worker in &host.workers {
-            worker.spec(&defaults);
+            spec.workers.push(Arc::clone(worker.spec(&defaults)));
         }
         for (index, balancer) in host.balancers.iter().enumerate() {
             let made = balancer.finish(index, &defaults);

@@ -131,12 +131,12 @@ fn usr1_reloads_as_well() {
 }
 
 #[test]
-fn a_route_that_is_gone_keeps_its_tunnels() {
+fn a_route_that_is_gone_lets_its_tunnels_go_in_time() {
     let site = Tunnels::new();
     let mut tunnel = site.open("/ws/x");
-    site.proxy
-        .site
-        .configure("RewriteEngine On\nRewriteRule ^/new http://other.example/ [R]");
+    site.proxy.site.configure(&format!(
+        "RewriteEngine On\nRewriteRule ^/new http://other.example/ [R]\n{PATIENT}"
+    ));
     site.proxy.control("graceful");
     assert!(
         eventually(|| site.get("/new") == 302),
@@ -324,8 +324,11 @@ impl Tunnel {
 }
 
 fn route(origin: &Origin) -> String {
-    format!("ProxyPass /ws ws://{}/ws", origin.address)
+    format!("ProxyPass /ws ws://{}/ws\n{PATIENT}", origin.address)
 }
+
+/// Drains take longer than a test.
+const PATIENT: &str = "<IfModule tunnel_module>\nTunnelDrainWindow 600\n</IfModule>";
 
 fn status_of(client: &mut Conn) -> u16 {
     status(&client.message(Kind::Response))

@@ -16,5 +16,6 @@ mod harness;
 mod lifecycle;
 mod origins;
 mod python;
+mod tunnels;
 mod websocket;
 mod workers;
