@@ -411,6 +411,65 @@ impl Module for Core {
             set: Set::Raw(error_document_set),
         },
         Directive {
+            name: "HostnameLookups",
+            syntax: "HostnameLookups On|Off|Double",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Whether clients' names are looked up; only Off is there yet.",
+            accepts: &["HostnameLookups Off"],
+            refuses: &["HostnameLookups", "HostnameLookups On"],
+            set: Set::Take1(|slot, word| default_only(slot, word, "Off")),
+        },
+        Directive {
+            name: "UseCanonicalPhysicalPort",
+            syntax: "UseCanonicalPhysicalPort On|Off",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Whether the server names itself by the port of the connection; only Off is there yet.",
+            accepts: &["UseCanonicalPhysicalPort Off"],
+            refuses: &["UseCanonicalPhysicalPort", "UseCanonicalPhysicalPort On"],
+            set: Set::Take1(|slot, word| default_only(slot, word, "Off")),
+        },
+        Directive {
+            name: "StrictHostCheck",
+            syntax: "StrictHostCheck ON|OFF",
+            context: Context::HOST,
+            default: Some("OFF"),
+            doc: "Whether a Host that no server has is refused; only OFF is there yet.",
+            accepts: &["StrictHostCheck OFF"],
+            refuses: &["StrictHostCheck", "StrictHostCheck ON"],
+            set: Set::Take1(|slot, word| default_only(slot, word, "OFF")),
+        },
+        Directive {
+            name: "MergeTrailers",
+            syntax: "MergeTrailers [on|off]",
+            context: Context::HOST,
+            default: Some("off"),
+            doc: "Whether trailers are taken for fields; only off is there yet.",
+            accepts: &["MergeTrailers off"],
+            refuses: &["MergeTrailers", "MergeTrailers on"],
+            set: Set::Take1(|slot, word| default_only(slot, word, "off")),
+        },
+        Directive {
+            name: "HttpProtocolOptions",
+            syntax: "HttpProtocolOptions [Strict|Unsafe] [RegisteredMethods|LenientMethods] [Allow0.9|Require1.0]",
+            context: Context::HOST,
+            default: Some("Strict LenientMethods Allow0.9"),
+            doc: "How strictly requests are read: always strictly, with any method, and without HTTP/0.9.",
+            accepts: &[
+                "HttpProtocolOptions Strict",
+                "HttpProtocolOptions Strict LenientMethods Require1.0",
+                "HttpProtocolOptions Allow0.9",
+            ],
+            refuses: &[
+                "HttpProtocolOptions",
+                "HttpProtocolOptions Unsafe",
+                "HttpProtocolOptions RegisteredMethods",
+                "HttpProtocolOptions Sometimes",
+            ],
+            set: Set::Iterate(protocol_option),
+        },
+        Directive {
             name: "AllowEncodedSlashes",
             syntax: "AllowEncodedSlashes On|Off|NoDecode",
             context: Context::HOST,
@@ -611,6 +670,49 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
             ..Respond::status(200)
         })),
         _ => Flow::Declined,
+    }
+}
+
+/// A directive of which only the default is implemented.
+fn default_only(slot: &Slot<'_, Core>, word: &Text, value: &str) -> SetResult {
+    if word.eq_ignore_case(value) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} {} is not implemented yet",
+        slot.place.name.lossy(),
+        word.lossy()
+    );
+    Err(Problem::not_yet(word.span(), message))
+}
+
+/// One word of `HttpProtocolOptions`: those that ask for what relais does, and
+/// `Allow0.9`, which asks for something that no client sends.
+fn protocol_option(slot: &mut Slot<'_, Core>, word: &Text) -> SetResult {
+    const NAMES: [&str; 6] = [
+        "Strict",
+        "LenientMethods",
+        "Require1.0",
+        "Allow0.9",
+        "Unsafe",
+        "RegisteredMethods",
+    ];
+    match values::choice(word, "HttpProtocolOptions", &NAMES)? {
+        0..=2 => Ok(()),
+        3 => {
+            let note = "Allow0.9 has no effect here: requests without a version are refused";
+            let note = Diagnostic::note("RC0203", slot.place.line, note);
+            slot.diagnostics.push(note);
+            Ok(())
+        }
+        4 => Err(Problem::at(
+            word.span(),
+            "relais reads requests strictly; there is no Unsafe",
+        )),
+        _ => Err(Problem::not_yet(
+            word.span(),
+            "RegisteredMethods is not implemented yet",
+        )),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod mod_authz_groupfile;
 pub mod mod_authz_host;
 pub mod mod_authz_user;
 pub mod mod_env;
+pub mod mod_expires;
 pub mod mod_headers;
 pub mod mod_log_config;
 pub mod mod_logio;
@@ -107,6 +108,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_unique_id::UniqueId>::new(),
     &Registered::<mod_setenvif::SetEnvIf>::new(),
     &Registered::<mod_env::Env>::new(),
+    &Registered::<mod_expires::Expires>::new(),
     &Registered::<mod_headers::Headers>::new(),
     &Registered::<mod_allowmethods::Allowmethods>::new(),
     &Registered::<mod_access_compat::AccessCompat>::new(),
@@ -159,6 +161,10 @@ pub static PHASES: Phases = Phases {
     // httpd: the core's checks of the method, then the handler `proxy-server`.
     respond: &[core::respond, mod_proxy_http::respond],
     response: &[mod_proxy::respond_head],
-    outgoing: &[mod_rewrite::outgoing, mod_headers::outgoing],
+    outgoing: &[
+        mod_rewrite::outgoing,
+        mod_expires::outgoing,
+        mod_headers::outgoing,
+    ],
     error_document: core::error_document,
 };

@@ -83,7 +83,6 @@ const LATER: &[&str] = &[
     "status",
     "deflate",
     "filter",
-    "expires",
     "dir",
     "mime",
     "brotli",
