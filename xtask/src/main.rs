@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let failed = match arguments.first().map(String::as_str) {
         Some("test") => test(rest),
         Some("bench") => bench(rest),
+        Some("sim") => sim(rest),
         Some("cases") => cases::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("docs") => docs(),
@@ -58,6 +59,31 @@ fn test(arguments: &[String]) -> Vec<&'static str> {
         cargo(tests.into_iter().chain(arguments.iter().cloned())),
     );
     failed
+}
+
+/// The tunnel's simulations over many seeds, with optimisation.
+fn sim(arguments: &[String]) -> Vec<&'static str> {
+    let seeds = match arguments {
+        [] => "10000",
+        [name, seeds] if name == "--seeds" => seeds,
+        _ => return vec!["arguments: sim [--seeds N]"],
+    };
+    let mut command = std::process::Command::new("cargo");
+    command
+        .args([
+            "test",
+            "--release",
+            "--package",
+            "relais-tunnel",
+            "--test",
+            "sim_scenarios",
+        ])
+        .env("RELAIS_SIM_SEEDS", seeds);
+    if tool::passes(&mut command) {
+        Vec::new()
+    } else {
+        vec!["sim"]
+    }
 }
 
 /// Builds relais and the benchmark with optimisation, and runs the benchmark.
@@ -106,6 +132,7 @@ test [ARGUMENTS]   provides the packages that the tests need, then checks style,
                    ARGUMENTS go to `cargo test`
 bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed;
                    `--config` what it costs to read 10 000 virtual hosts
+sim [--seeds N]    runs the tunnel's simulations over N seeds, 10000 if it is not said
 cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais
 docs               writes the pages below `docs/` that come from the directive and lint tables
 fuzz [--minutes N] [TARGET]...

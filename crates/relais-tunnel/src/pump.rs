@@ -70,6 +70,8 @@ pub struct Pump {
     /// Which side to look at first, so that two busy directions take turns.
     turn: Side,
     lingering: bool,
+    /// A Ping is due.
+    pinging: bool,
 }
 
 impl Pump {
@@ -93,6 +95,7 @@ impl Pump {
             mask,
             turn: Side::Client,
             lingering: false,
+            pinging: false,
         }
     }
 
@@ -115,6 +118,9 @@ impl Pump {
 
     /// What to do now.
     pub fn step(&mut self) -> Step {
+        if mem::take(&mut self.pinging) {
+            self.put_ping();
+        }
         self.say_goodbyes();
         let sides = [self.turn, self.turn.other()];
         if let Some(step) = sides
@@ -256,12 +262,9 @@ impl Pump {
         self.from_origin.hurried = true;
     }
 
-    /// Sends the client a Ping frame, if one may stand where its stream is and nothing waits for it.
+    /// Sends the client a Ping frame, if one may stand where its stream is at the next step and nothing waits for it.
     pub fn ping(&mut self) {
-        let flow = &mut self.from_origin;
-        if !self.lingering && flow.takes_frame() && !flow.waits() {
-            flow.put(&PING_TO_CLIENT);
-        }
+        self.pinging = true;
     }
 
     /// Stops reading from `from`, or goes on.
@@ -381,8 +384,10 @@ impl Pump {
         self.flow(from).ended = true;
         self.flow(from.other()).cut(0);
         self.lingering = true;
-        if from == Side::Origin {
-            // The client may still be told; the origin of a vanished client sees the end of the stream, as with httpd.
+        // A reset is an answer of the peer's own, often to bytes that it would not read, and the other side sees the
+        // end of the stream as it would have without relais between (the Autobahn suite looks for that). An origin that
+        // is out of reach cannot be seen by the client in any other way than by being told.
+        if from == Side::Origin && fault != Fault::Reset {
             let flow = self.flow(from);
             flow.goodbye = reason.close_code(Side::Client, Some(from));
             flow.hurried = true;
@@ -436,6 +441,13 @@ impl Pump {
             messages: flow.messages,
             strict: limits.end_on_violation,
             to_message_end: flow.goodbye != 0,
+        }
+    }
+
+    fn put_ping(&mut self) {
+        let flow = &mut self.from_origin;
+        if !self.lingering && flow.takes_frame() && !flow.waits() {
+            flow.put(&PING_TO_CLIENT);
         }
     }
 
