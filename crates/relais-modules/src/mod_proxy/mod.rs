@@ -66,6 +66,7 @@ pub struct Section {
     cookie_paths: Vec<(Vec<u8>, Vec<u8>)>,
     overrides: Option<Overrides>,
     forward_continue: Option<bool>,
+    interpolate: Option<bool>,
 }
 
 impl Host {
@@ -109,6 +110,11 @@ impl Section {
     /// `ProxyErrorOverride`.
     pub(crate) fn overrides(&self) -> Overrides {
         self.overrides.clone().unwrap_or_default()
+    }
+
+    /// `ProxyPassInterpolateEnv`.
+    fn interpolates(&self) -> bool {
+        self.interpolate.unwrap_or(false)
     }
 
     /// `Proxy100Continue`.
@@ -185,7 +191,7 @@ impl Module for Proxy {
                 "ProxyPass /a http://o.example/a hcmethod=TCP",
                 "ProxyPass /a http://o.example/a timeout=0",
                 "ProxyPass /a http://o.example/a timeuot=5",
-                "ProxyPass /a http://o.example/a interpolate",
+                "ProxyPass /a http://${HOST}.example/a interpolate",
                 "ProxyPass /a http://o.example/a mapping=encoded",
                 "ProxyPass /a http://o.example/a nokey",
                 "ProxyPass /a http://o.example/a upgrade=websocket-much-too-long",
@@ -506,6 +512,19 @@ impl Module for Proxy {
             set: Set::Take1(settings::set_source),
         },
         Directive {
+            name: "ProxyPassInterpolateEnv",
+            syntax: "ProxyPassInterpolateEnv On|Off",
+            context: Context::ANY,
+            default: Some("Off"),
+            doc: "Whether the targets of ProxyPass rules with `interpolate` take variables of the request.",
+            accepts: &["ProxyPassInterpolateEnv On", "ProxyPassInterpolateEnv Off"],
+            refuses: &["ProxyPassInterpolateEnv", "ProxyPassInterpolateEnv x"],
+            set: Set::Flag(|slot, on| {
+                slot.section.interpolate = Some(on);
+                Ok(())
+            }),
+        },
+        Directive {
             name: "ProxyPassInherit",
             syntax: "ProxyPassInherit On|Off",
             context: Context::HOST,
@@ -565,6 +584,7 @@ impl Module for Proxy {
             cookie_paths: [&outer.cookie_paths[..], &inner.cookie_paths].concat(),
             overrides: inner.overrides.clone().or_else(|| outer.overrides.clone()),
             forward_continue: inner.forward_continue.or(outer.forward_continue),
+            interpolate: inner.interpolate.or(outer.interpolate),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use relais_conf::{Diagnostic, Text};
 use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
-    Decision, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
+    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
 };
 
 use super::balancer;
@@ -23,6 +23,8 @@ pub(crate) struct Pass {
     target: Option<Text>,
     /// Whether the raw path goes out.
     no_canonical: bool,
+    /// `interpolate`: variables in the target are those of the request.
+    interpolate: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +99,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
             paths,
             target: None,
             no_canonical: false,
+            interpolate: false,
         }
     } else {
         target_pass(slot, paths, target, options)?
@@ -119,6 +122,13 @@ fn target_pass(
         Paths::Below(_) => target.len(),
         Paths::Match(_) => url::before_group(target.bytes()).unwrap_or(target.len()),
     };
+    let interpolate = options
+        .iter()
+        .any(|option| option.eq_ignore_case("interpolate"));
+    let literal = match before_variable(target.bytes()).filter(|_| interpolate) {
+        Some(at) => at.min(literal),
+        None => literal,
+    };
     url::check_target(target, literal)?;
     // The worker of a target with groups is that of what stands before them.
     let fixed = target.bytes().get(..literal).unwrap_or_default();
@@ -130,6 +140,8 @@ fn target_pass(
             "parameters of a target whose host holds a group are not implemented yet",
         ));
     }
+    // What follows a variable is known only with a request.
+    let named = if interpolate { fixed } else { target.bytes() };
     let of_balancer = url::split(fixed).is_some_and(|parts| balancer::is_balancer(parts.scheme));
     let shared = worker::longest(&slot.host.workers, fixed)
         .map(|worker| String::from_utf8_lossy(worker.name()).into_owned());
@@ -137,19 +149,14 @@ fn target_pass(
         paths,
         target: Some(target.clone()),
         no_canonical: false,
+        interpolate,
     };
     let mut params = Params::default();
     for option in options {
         match option.lossy().to_ascii_lowercase().as_str() {
             "nocanon" => pass.no_canonical = true,
             // It matters to handlers only that relais does not have.
-            "noquery" => {}
-            "interpolate" => {
-                return Err(Problem::not_yet(
-                    option.span(),
-                    "interpolate is not implemented yet",
-                ));
-            }
+            "noquery" | "interpolate" => {}
             _ if of_balancer => {
                 balancer::set_params(slot, target, std::slice::from_ref(option))?;
             }
@@ -168,9 +175,7 @@ fn target_pass(
     if of_balancer {
         balancer::set_params(slot, target, &[])?;
     } else if shared.is_none() {
-        slot.host
-            .workers
-            .extend(Worker::new(target.bytes(), true, params));
+        slot.host.workers.extend(Worker::new(named, true, params));
     }
     Ok(pass)
 }
@@ -340,7 +345,14 @@ impl Pass {
         let Some(target) = &self.target else {
             return Some(Applied::Exempt);
         };
-        let target = target.bytes();
+        let section = exchange.section_settings::<Section>();
+        let interpolated;
+        let target = if self.interpolate && section.interpolates() {
+            interpolated = interpolate(target.bytes(), &exchange.environment);
+            &interpolated
+        } else {
+            target.bytes()
+        };
         let group = found.and_then(|groups| url::before_group(target).map(|at| (groups, at)));
         let (url, fixed) = match group {
             Some((groups, at)) => (url::expand(target, &groups), at),
@@ -351,6 +363,31 @@ impl Pass {
         }
         Some(Applied::To(ProxyUrl { url, no_canonical }))
     }
+}
+
+/// Where the first `${` of a target stands.
+fn before_variable(target: &[u8]) -> Option<usize> {
+    target.windows(2).position(|pair| pair == b"${")
+}
+
+/// A target with the request's variables in the place of `${NAME}`; one that is
+/// not set leaves nothing (`ap_proxy_interpolate`).
+fn interpolate(target: &[u8], environment: &Environment) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len() + 32);
+    let mut rest = target;
+    while let Some(at) = before_variable(rest) {
+        let (literal, tail) = rest.split_at(at);
+        out.extend_from_slice(literal);
+        let Some(end) = tail.iter().position(|&byte| byte == b'}') else {
+            rest = tail;
+            break;
+        };
+        let name = tail.get(2..end).unwrap_or_default();
+        out.extend_from_slice(environment.get(name).unwrap_or_default());
+        rest = tail.get(end + 1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
 }
 
 /// How much of a path a prefix covers: whole segments, where any number of
