@@ -20,6 +20,9 @@ const DISCARD_MAX: u64 = 256 * 1024;
 /// How long that may take.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
+/// What mod_ssl adds to the page of a request without TLS on a port of TLS.
+const PLAIN_ON_TLS: &str = "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n Instead use the HTTPS scheme to access this URL, please.<br />\n";
+
 /// What is left of the request's body when relais answers by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
@@ -139,6 +142,7 @@ async fn local_document(
     let old = &first.exchange;
     let mut exchange = Exchange::new(old.site, old.host, old.connection, &head, &meta, old.now);
     exchange.redirected_from(old, respond.status);
+    exchange.tls = old.tls;
     let decision = turn::decide(&mut exchange, first.sets).await;
     let next = Turn {
         worker: first.worker,
@@ -298,6 +302,7 @@ fn standard_page(turn: &Turn<'_>, respond: &Respond, nested: Option<u16>) -> Vec
         method: turn.exchange.head.method(),
         location: location.unwrap_or_default(),
         expectation: turn.exchange.fields().get("Expect").unwrap_or_default(),
+        note: respond.plain_on_tls.then_some(PLAIN_ON_TLS),
         proxy_reason: respond.detail.as_deref().map(str::as_bytes),
         admin: Some(&turn.spec().server_admin),
         nested,

@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{Limits, Parse, RequestError, RequestHead};
 use relais_policy::{Connection, HostSpec};
-use relais_telemetry::Level;
+use relais_stream::{Failure, Stream};
+use relais_telemetry::{Entry, Level};
+use relais_tls::Facts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::generation::Generation;
 use crate::handshake;
 use crate::input::Input;
 use crate::proxy_protocol;
@@ -28,9 +32,13 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// One client's connection between two requests.
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) input: Input,
     pub(crate) facts: Connection,
+    /// What is known of its TLS.
+    pub(crate) tls: Option<Rc<Facts>>,
+    /// The client speaks plain HTTP on a port of TLS.
+    pub(crate) misdirected: bool,
 }
 
 /// A request head as it came, or why none did.
@@ -46,26 +54,24 @@ pub(crate) enum Arrival {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
     // Small answers must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let facts = Connection {
+    let mut facts = Connection {
         peer: plain(peer),
         local: plain(local),
         secure: false,
         requests: 0,
     };
-    let mut client = Client {
-        stream,
-        input: Input::default(),
-        facts,
-    };
-    if !client.introduce(&worker).await {
+    if !introduced(&worker, &mut stream, &mut facts).await {
         return;
     }
+    let Some(mut client) = secured(&worker, stream, facts).await else {
+        return;
+    };
     loop {
         if !client.wait(&worker).await {
             return;
@@ -83,42 +89,111 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     }
 }
 
+/// Does the handshake on a port of TLS; `None` when it failed.
+async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<Client> {
+    let client = |stream| Client {
+        stream,
+        input: Input::default(),
+        facts,
+        tls: None,
+        misdirected: false,
+    };
+    let (generation, _) = worker.generation();
+    let site = &generation.site;
+    let first = site
+        .candidates(facts.local)
+        .next()
+        .unwrap_or_else(|| site.main());
+    let Some(first_tls) = generation.tls.server(first.index) else {
+        return Some(client(Stream::Tcp(tcp)));
+    };
+    let mut server = Arc::clone(first_tls);
+    let handshake = relais_stream::accept(tcp, |asked| {
+        let host = site.host_for(facts.local, asked.name.as_deref().map(str::as_bytes));
+        if let Some(own) = generation.tls.server(host.index) {
+            server = Arc::clone(own);
+        }
+        Some(server.config())
+    });
+    let end = Instant::now() + first.spec.timeout;
+    match tokio::time::timeout_at(end, handshake).await {
+        Ok(Ok((stream, settled))) => {
+            let mut client = client(Stream::Tls(Box::new(stream)));
+            client.facts.secure = true;
+            client.tls = Some(Rc::new(Facts {
+                server,
+                name: settled.name,
+                version: settled.version,
+                suite: u16::from(settled.suite.suite()),
+                resumed: settled.resumed,
+                peer: settled.peer,
+            }));
+            Some(client)
+        }
+        Ok(Err(Failure::Plain(tcp, bytes))) => {
+            let mut client = client(Stream::Tcp(tcp));
+            client.input = Input::holding(bytes);
+            client.misdirected = true;
+            Some(client)
+        }
+        Ok(Err(failure)) => {
+            log_handshake(&generation, first.index, facts, &failure.to_string());
+            None
+        }
+        Err(_) => {
+            log_handshake(&generation, first.index, facts, "it took too long");
+            None
+        }
+    }
+}
+
+fn log_handshake(generation: &Generation, host: usize, facts: Connection, why: &str) {
+    let spec = &generation.site.hosts[host].spec;
+    if spec.levels.enabled("ssl", Level::Info) {
+        let name = &spec.server_name;
+        let message = format!("AH02008: TLS handshake failed (server {name}): {why}");
+        generation.logs_of(host).error.log(&Entry {
+            client: Some(facts.peer),
+            ..Entry::new(Level::Info, "ssl", message.as_bytes())
+        });
+    }
+}
+
 /// An IPv4 address as such, also where it came through an IPv6 listener.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-impl Client {
-    /// Reads who the client is, where a balancer in front says it; false when
-    /// the connection is to be closed without a word, as httpd does.
-    async fn introduce(&mut self, worker: &Worker) -> bool {
-        let limit = {
-            let (generation, _) = worker.generation();
-            let mut hosts = generation.site.candidates(self.facts.local);
-            let asks = |spec: &HostSpec| {
-                let protocol = spec.proxy_protocol.as_ref();
-                protocol.is_some_and(|protocol| !(protocol.excepted)(self.facts.peer.ip()))
-            };
-            match hosts.find(|host| asks(&host.spec)) {
-                Some(host) => first_byte_limit(&host.spec),
-                None => return true,
-            }
+/// Reads who the client is, where a balancer in front says it; false when
+/// the connection is to be closed without a word, as httpd does.
+async fn introduced(worker: &Worker, tcp: &mut TcpStream, facts: &mut Connection) -> bool {
+    let limit = {
+        let (generation, _) = worker.generation();
+        let mut hosts = generation.site.candidates(facts.local);
+        let asks = |spec: &HostSpec| {
+            let protocol = spec.proxy_protocol.as_ref();
+            protocol.is_some_and(|protocol| !(protocol.excepted)(facts.peer.ip()))
         };
-        match within(limit, proxy_protocol::read(&mut self.stream)).await {
-            Ok(client) => {
-                self.facts.peer = client.unwrap_or(self.facts.peer);
-                true
-            }
-            Err(error) => {
-                let peer = self.facts.peer;
-                let message =
-                    format!("PROXY protocol: {error}; the connection from {peer} is closed");
-                worker.log(Level::Error, &message);
-                false
-            }
+        match hosts.find(|host| asks(&host.spec)) {
+            Some(host) => first_byte_limit(&host.spec),
+            None => return true,
+        }
+    };
+    match within(limit, proxy_protocol::read(tcp)).await {
+        Ok(client) => {
+            facts.peer = client.unwrap_or(facts.peer);
+            true
+        }
+        Err(error) => {
+            let peer = facts.peer;
+            let message = format!("PROXY protocol: {error}; the connection from {peer} is closed");
+            worker.log(Level::Error, &message);
+            false
         }
     }
+}
 
+impl Client {
     /// Waits for the first byte of a request without holding a buffer; false
     /// when there will be none.
     async fn wait(&mut self, worker: &Worker) -> bool {

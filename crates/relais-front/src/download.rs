@@ -8,9 +8,8 @@ use relais_http1::{
     ResponseLimits, Step, Version, strip_hop_by_hop, write_field, write_status_line,
 };
 use relais_policy::{Forward, Outgoing, Respond, Unfit};
+use relais_stream::{ReadHalf, WriteHalf};
 use relais_telemetry::httpdate;
-use relais_upstream::ReadHalf;
-use tokio::net::tcp::WriteHalf;
 
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;

@@ -85,9 +85,9 @@ pub(crate) async fn run(
 pub(crate) async fn connection(turn: &Turn<'_>, forward: &Forward) -> Result<Lease, ConnectError> {
     let pool = &turn.worker.pool;
     if forward.treatment.fresh {
-        pool.connect(&forward.worker).await
+        pool.connect(&forward.worker, turn.client_tls()).await
     } else {
-        pool.acquire(&forward.worker).await
+        pool.acquire(&forward.worker, turn.client_tls()).await
     }
 }
 
@@ -138,7 +138,7 @@ pub(crate) async fn carry(
         .await;
         match attempt {
             Attempt::Failed(trouble) if repeats(turn, &trouble, reused, &mut pinged) => {
-                lease = match turn.worker.pool.connect(worker).await {
+                lease = match turn.worker.pool.connect(worker, turn.client_tls()).await {
                     Ok(lease) => lease,
                     Err(error) => return unreachable(turn, client, worker, &error).await,
                 };
@@ -354,6 +354,10 @@ pub(crate) async fn unreachable(
 ) -> Next {
     log_unreachable(turn, worker, error);
     let respond = match error.status() {
+        _ if error.is_handshake() => {
+            proxy_error(500, "Error during SSL Handshake with remote server")
+        }
+        500 if matches!(error, ConnectError::Tls) => Respond::status(500),
         500 => proxy_error(500, format!("DNS lookup failure for: {}", worker.host)),
         status => Respond::status(status),
     };
@@ -392,7 +396,8 @@ async fn failed(
         if shared.until_close.get() {
             // A plain end would make the part look like the whole; the client
             // gets a reset.
-            let socket = socket2::SockRef::from(&client.stream);
+            let descriptor = client.stream.as_fd();
+            let socket = socket2::SockRef::from(&descriptor);
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
         turn.finish(sent, &Next::Drop);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use relais_policy::{HostSpec, LogCondition, Site};
 use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
+use relais_tls::SiteTls;
 use relais_upstream::Upstreams;
 
 /// A configuration in force, shared by all worker threads and swapped on
@@ -13,6 +14,8 @@ pub struct Generation {
     pub site: Site,
     /// One entry per host of the site, in the same order.
     pub logs: Vec<HostLogs>,
+    /// What handshakes need.
+    pub tls: SiteTls,
     /// What is known of its origins, over all threads.
     pub upstreams: Upstreams,
 }
@@ -39,11 +42,12 @@ impl Generation {
     /// A configuration with its logs, one entry per host in the same order;
     /// what is known of origins comes from the generation before.
     #[must_use]
-    pub fn new(site: Site, logs: Vec<HostLogs>, previous: Option<&Self>) -> Self {
+    pub fn new(site: Site, logs: Vec<HostLogs>, tls: SiteTls, previous: Option<&Self>) -> Self {
         let upstreams = Upstreams::adopt(&site, previous.map(|previous| &previous.upstreams));
         Self {
             site,
             logs,
+            tls,
             upstreams,
         }
     }

@@ -6,7 +6,6 @@
 //! origin.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, TunnelLimits};
 use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
+use crate::bridge;
 use crate::connection::Client;
 use crate::download::{httpd_order, status_line};
 use crate::input::Input;
@@ -275,10 +275,8 @@ fn rate(rate: Option<TunnelRate>) -> Option<Rate> {
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
 pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     let to_origin = client.input.take(&worker.buffers);
-    let sockets = client
-        .stream
-        .into_std()
-        .and_then(|near| Ok((OwnedFd::from(near), plan.origin.into_fd()?)));
+    let sockets = bridge::socket(worker, client.stream)
+        .and_then(|near| Ok((near, bridge::socket(worker, plan.origin)?)));
     let (near, far) = match sockets {
         Ok(sockets) => sockets,
         Err(error) => {

@@ -48,6 +48,14 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// Bytes that have been read already.
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        Self {
+            buffer: bytes,
+            start: 0,
+        }
+    }
+
     /// What has not been consumed.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()

@@ -244,6 +244,14 @@ impl Record for Line<'_> {
         self.turn.exchange.client.ip()
     }
 
+    fn ssl_variable(&self, name: &[u8], found: &mut dyn FnMut(&[u8])) {
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let tls = self.turn.exchange.tls;
+        if let Some(value) = tls.and_then(|tls| tls.variable(name)) {
+            found(value.as_bytes());
+        }
+    }
+
     fn client_port(&self) -> u16 {
         self.turn.exchange.client.port()
     }

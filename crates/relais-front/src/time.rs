@@ -64,5 +64,8 @@ pub(crate) async fn write_counted(
             Err(error) => return Err(WriteFailure { error, taken }),
         }
     }
-    Ok(())
+    // An encrypted connection may hold sealed bytes that its socket did not
+    // take; on a clear one this does nothing.
+    let flushed = within(limit, to.flush()).await;
+    flushed.map_err(|error| WriteFailure { error, taken })
 }

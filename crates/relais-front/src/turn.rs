@@ -2,17 +2,20 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{
     BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
     write_field,
 };
+use relais_policy::tls::TlsFacts;
 use relais_policy::{
     Connection, Decision, Environment, Exchange, HostSpec, Load, LogLine, Lookup, Respond,
     SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
+use relais_tls::ClientTls;
 use relais_upstream::Use;
 use tokio::time::Instant;
 
@@ -121,6 +124,14 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         }
     };
     client.input.consume(consumed);
+    if client.misdirected {
+        let respond = Respond {
+            plain_on_tls: true,
+            ..Respond::logged(400, "speaking plain HTTP to an SSL-enabled server port")
+        };
+        return refuse(worker, &generation, client, &head, (now, begun), respond).await;
+    }
+    let tls = client.tls.clone();
     let meta = match head.check() {
         Ok(meta) => meta,
         Err(error) => {
@@ -134,6 +145,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
     let mut exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
     exchange.identity = worker.identity(now);
     exchange.load = load;
+    exchange.tls = tls.as_deref().map(|facts| facts as &dyn TlsFacts);
     let decision = match meta.expect {
         Expect::Other => Decision::Respond(Respond::logged(
             417,
@@ -251,6 +263,11 @@ impl Turn<'_> {
     /// The host's settings.
     pub(crate) fn spec(&self) -> &HostSpec {
         &self.exchange.host.spec
+    }
+
+    /// What TLS towards the host's origins needs.
+    pub(crate) fn client_tls(&self) -> Option<&Arc<ClientTls>> {
+        self.generation.tls.client(self.exchange.host.index)
     }
 
     /// The client's connection.

@@ -6,8 +6,7 @@ use std::io;
 
 use relais_http1::{BodyDecoder, BodyEncoder, BodyError, Step};
 use relais_policy::WorkerSpec;
-use relais_upstream::WriteHalf;
-use tokio::net::tcp::ReadHalf;
+use relais_stream::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
 use crate::forward::{Shared, is_timeout};

@@ -299,7 +299,8 @@ impl Checks {
             return Self(None);
         }
         let teller = Rc::clone(worker);
-        let checks = relais_upstream::check_members(members, move |message| {
+        let tls = generation.tls.any_client().cloned();
+        let checks = relais_upstream::check_members(members, tls, move |message| {
             teller.log(Level::Warn, message);
         });
         Self(Some(tokio::task::spawn_local(checks)))

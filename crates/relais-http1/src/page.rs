@@ -18,6 +18,8 @@ pub struct PageExtra<'a> {
     /// What mod_proxy says went wrong, such as `Error reading from remote server`; shown by 500, 502 and other pages
     /// with a place for a note.
     pub proxy_reason: Option<&'a [u8]>,
+    /// A line behind the first sentence of a 400, such as mod_ssl's; HTML, and relais' own words only.
+    pub note: Option<&'static str>,
     /// ServerAdmin, which the page of 500 and its like names.
     pub admin: Option<&'a str>,
     /// Status of the error that happened on the way to an ErrorDocument.
@@ -92,6 +94,13 @@ fn write_text(out: &mut Vec<u8>, status: u16, extra: &PageExtra<'_>) {
     if let (500, Some(_)) = (status, extra.proxy_reason) {
         write_note(out, extra);
         out.extend_from_slice(b"<p />\n");
+        return;
+    }
+    if let (400, Some(note)) = (status, extra.note) {
+        let sentence = text(status, extra).split('%').next().unwrap_or_default();
+        out.extend_from_slice(sentence.as_bytes());
+        out.extend_from_slice(note.as_bytes());
+        out.extend_from_slice(b"</p>\n");
         return;
     }
     let mut pieces = text(status, extra).split('%');

@@ -128,7 +128,7 @@ mod tests {
     fn states_by_tier() {
         let table: &[(&str, Option<KnownState>)] = &[
             ("maxrequestworkers", Some(KnownState::Harmless)),
-            ("SSLEngine", Some(KnownState::NotYet)),
+            ("SSLOCSPEnable", Some(KnownState::NotYet)),
             ("<Directory", Some(KnownState::NotYet)),
             ("ProxyExpressEnable", Some(KnownState::Refused)),
             ("Timeout", None),

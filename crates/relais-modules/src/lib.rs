@@ -34,6 +34,7 @@ pub mod mod_reqtimeout;
 pub mod mod_rewrite;
 pub mod mod_setenvif;
 pub mod mod_so;
+pub mod mod_ssl;
 pub mod mod_tunnel;
 pub mod mod_unique_id;
 pub mod mod_unixd;
@@ -88,6 +89,9 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0320",
         "a group of Require lines holds only negative ones, so that nobody gets in",
     ),
+    ("RC0502", "a protocol overrides those before it"),
+    ("RC0503", "the certificates of origins are not verified"),
+    ("RC0504", "a setting of OpenSSL has no counterpart here"),
     (
         "RC0601",
         "TunnelPing is not shorter than TunnelIdleTimeout, so that it never happens",
@@ -119,6 +123,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_authn_core::AuthnCore>::new(),
     &Registered::<mod_authn_file::AuthnFile>::new(),
     &Registered::<mod_auth_basic::AuthBasic>::new(),
+    &Registered::<mod_ssl::Ssl>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
@@ -132,6 +137,7 @@ pub static PHASES: Phases = Phases {
     // httpd: mod_headers' early edits come before mod_setenvif, which may look
     // at what they have set.
     post_read: &[
+        mod_ssl::post_read,
         mod_headers::post_read,
         mod_remoteip::post_read,
         mod_unique_id::post_read,
@@ -147,14 +153,19 @@ pub static PHASES: Phases = Phases {
     ],
     header_parser: &[mod_setenvif::header_parser],
     // httpd: mod_allowmethods is REALLY_FIRST, then the checkers as Satisfy
-    // joins them.
-    access: &[mod_allowmethods::access, mod_authz_core::access],
+    // joins them; SSLRequireSSL holds whatever Satisfy says (StrictRequire).
+    access: &[
+        mod_allowmethods::access,
+        mod_ssl::access,
+        mod_authz_core::access,
+    ],
     // httpd: mod_proxy's fixup runs after per-directory rewriting, then
     // mod_alias' redirects, mod_env's variables, and RequestHeader last.
     fixup: &[
         mod_rewrite::fixup,
         mod_proxy::canonicalise,
         mod_alias::fixup,
+        mod_ssl::fixup,
         mod_env::fixup,
         mod_headers::fixup,
     ],

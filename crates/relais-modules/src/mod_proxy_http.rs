@@ -50,8 +50,8 @@ fn forward(exchange: &mut Exchange<'_>, url: &[u8]) -> Result<Decision, Respond>
         return balance(exchange, url, parts);
     }
     match Scheme::parse(parts.scheme) {
-        Some(scheme) if !scheme.is_tls() => {}
-        _ => {
+        Some(_) => {}
+        None => {
             let scheme = parts.scheme.escape_ascii();
             return Err(Respond::logged(
                 500,

@@ -343,7 +343,7 @@ mod tests {
             (&["mpm_prefork_module", "systemd_module"], &[]),
             (&["proxy_module", "proxy_module"], &["RC0307"]),
             (&["unixd_module"], &["RC0307"]),
-            (&["ssl_module"], &["RC0304"]),
+            (&["deflate_module"], &["RC0304"]),
             (&["cgi_module"], &["RC0306"]),
             (&["proxi_module"], &["RC0303"]),
             (&["proxy"], &["RC0303"]),

@@ -41,6 +41,7 @@ impl Module for MpmCommon {
                 "Listen [::1]:8080",
                 "Listen *:80",
                 "Listen 80 http",
+                "Listen 443 https",
             ],
             refuses: &[
                 "Listen",
@@ -48,7 +49,6 @@ impl Module for MpmCommon {
                 "Listen 65536",
                 "Listen abc",
                 "Listen ::1:80:",
-                "Listen 443 https",
                 "Listen a.example:80",
             ],
             set: Set::Take12(listen),
@@ -149,13 +149,9 @@ fn listen(slot: &mut Slot<'_, MpmCommon>, address: &Text, protocol: Option<&Text
 }
 
 fn listen_protocol(protocol: &Text) -> SetResult {
-    if protocol.eq_ignore_case("http") {
+    // As in httpd the word only informs: SSLEngine is what speaks TLS.
+    if protocol.eq_ignore_case("http") || protocol.eq_ignore_case("https") {
         Ok(())
-    } else if protocol.eq_ignore_case("https") {
-        Err(Problem::not_yet(
-            protocol.span(),
-            "Listen with the protocol https is not implemented yet",
-        ))
     } else {
         Err(Problem::at(
             protocol.span(),

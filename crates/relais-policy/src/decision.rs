@@ -44,6 +44,8 @@ pub struct Respond {
     pub fields: Vec<(&'static str, Vec<u8>)>,
     /// A body in place of the standard page; its type is among `fields`.
     pub body: Option<Vec<u8>>,
+    /// It answers a request without TLS on a port of TLS, and its page says so.
+    pub plain_on_tls: bool,
     /// What the error log says.
     pub log: Option<String>,
 }
@@ -58,6 +60,7 @@ impl Respond {
             detail: None,
             fields: Vec::new(),
             body: None,
+            plain_on_tls: false,
             log: None,
         }
     }

@@ -182,6 +182,8 @@ pub struct Exchange<'a> {
     pub section: Arc<Settings>,
     /// Where the request is proxied to, once a phase has said so.
     pub proxy: Option<ProxyUrl>,
+    /// What is known of the client's TLS; `None` without it.
+    pub tls: Option<&'a dyn crate::tls::TlsFacts>,
     /// The client as access rules, variables and logs see it: the peer, unless
     /// a module has found another behind it (mod_remoteip).
     pub client: SocketAddr,
@@ -328,6 +330,7 @@ impl<'a> Exchange<'a> {
             environment: Environment::default(),
             section: host.base(),
             proxy: None,
+            tls: None,
             client: connection.peer,
             file: None,
             user: None,

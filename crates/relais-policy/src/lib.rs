@@ -18,6 +18,7 @@ mod read;
 mod section;
 mod site;
 mod spec;
+pub mod tls;
 mod tunnel;
 pub mod uri;
 mod variables;

@@ -188,6 +188,12 @@ pub struct HostSpec {
     pub first_byte: bool,
     /// `AllowEncodedSlashes` and `MergeSlashes`.
     pub paths: PathRules,
+    /// The server's side of TLS; `None` without `SSLEngine on`.
+    pub tls: Option<Arc<crate::tls::TlsSpec>>,
+    /// The client's side of TLS; `None` without `SSLProxyEngine on`.
+    pub proxy_tls: Option<Arc<crate::tls::ProxyTlsSpec>>,
+    /// `SSLStrictSNIVHostCheck`.
+    pub strict_sni: bool,
     /// `TraceEnable Off` refuses TRACE with 405.
     pub trace_enabled: bool,
     /// The balancers that the host's requests can be sent to.

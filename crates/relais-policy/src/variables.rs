@@ -29,6 +29,7 @@ impl Lookup for Exchange<'_> {
             Variable::ProcessEnv(name) => process_variable(name, out),
             // Later phases change nothing that a variable could show.
             Variable::LookAhead(inner) => self.variable(inner, out),
+            Variable::Ssl(name) => self.tls_variable(name, out),
             Variable::RequestMethod => out.extend_from_slice(self.head.method()),
             Variable::RequestUri
             | Variable::DocumentUri
@@ -127,6 +128,17 @@ impl Exchange<'_> {
             // not have, or about the time.
             _ => self.time(variable, out),
         }
+    }
+
+    /// Appends a variable of mod_ssl (`%{SSL:NAME}`); names are upper case. One
+    /// that has no value appends nothing.
+    pub fn tls_variable(&self, name: &[u8], out: &mut Vec<u8>) {
+        if name == b"HTTPS" {
+            return show(on_off(self.connection.secure), out);
+        }
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let value = self.tls.and_then(|tls| tls.variable(name));
+        out.extend_from_slice(value.unwrap_or_default().as_bytes());
     }
 
     /// A variable of the request, else one of the process.

@@ -3,16 +3,18 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_policy::WorkerSpec;
+use relais_stream::Stream;
+use relais_tls::ClientTls;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use crate::error::ConnectError;
 use crate::resolve::Resolver;
-use crate::stream::Stream;
 
 /// Connects to a worker's origin: to its Unix socket, or to its addresses one
 /// after the other, each for a fair part of the time that is left.
@@ -22,13 +24,39 @@ use crate::stream::Stream;
 pub(crate) async fn connect(
     resolver: &Resolver,
     worker: &WorkerSpec,
+    tls: Option<&Arc<ClientTls>>,
 ) -> Result<Stream, ConnectError> {
     if worker.scheme.is_tls() {
-        return Err(ConnectError::Tls);
+        let tls = tls.ok_or(ConnectError::Tls)?;
+        let stream = match &worker.socket {
+            Some(_) => {
+                let why = "TLS over a Unix socket is not implemented yet".to_owned();
+                return Err(ConnectError::Handshake { why });
+            }
+            None => tcp(resolver, worker).await?,
+        };
+        return secure(stream, worker, tls).await;
     }
     match &worker.socket {
         Some(path) => unix(worker, path).await,
-        None => tcp(resolver, worker).await,
+        None => tcp(resolver, worker).await.map(Stream::Tcp),
+    }
+}
+
+/// The handshake, within the time that an answer may take.
+async fn secure(
+    tcp: TcpStream,
+    worker: &WorkerSpec,
+    tls: &ClientTls,
+) -> Result<Stream, ConnectError> {
+    let failed = |why: String| ConnectError::Handshake { why };
+    let name = tls.name(&worker.host);
+    let name = name.ok_or_else(|| failed(format!("`{}` is no name for TLS", worker.host)))?;
+    let handshake = relais_stream::connect(tcp, tls.config(), name);
+    match timeout(worker.timeout, handshake).await {
+        Ok(Ok((stream, _))) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Err(failure)) => Err(failed(failure.to_string())),
+        Err(_) => Err(failed("it took too long".to_owned())),
     }
 }
 
@@ -47,7 +75,7 @@ async fn unix(worker: &WorkerSpec, path: &Path) -> Result<Stream, ConnectError> 
     }
 }
 
-async fn tcp(resolver: &Resolver, worker: &WorkerSpec) -> Result<Stream, ConnectError> {
+async fn tcp(resolver: &Resolver, worker: &WorkerSpec) -> Result<TcpStream, ConnectError> {
     let unresolved = |error| ConnectError::Resolve {
         host: worker.host.clone(),
         error,
@@ -63,7 +91,7 @@ async fn tcp(resolver: &Resolver, worker: &WorkerSpec) -> Result<Stream, Connect
         let left = end.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match one(ip, worker, share).await {
-            Ok(stream) => return Ok(Stream::Tcp(stream)),
+            Ok(stream) => return Ok(stream),
             Err(error) => failure = Some(error),
         }
     }

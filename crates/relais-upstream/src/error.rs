@@ -35,17 +35,28 @@ pub enum ConnectError {
         /// How long it was waited for.
         after: Duration,
     },
-    /// The origin wants TLS, which this build does not speak yet.
+    /// The origin wants TLS, which the host does not speak to origins.
     Tls,
+    /// There is a connection, and TLS failed on it.
+    Handshake {
+        /// What failed.
+        why: String,
+    },
 }
 
 impl ConnectError {
+    /// Whether it is TLS that failed.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        matches!(self, Self::Handshake { .. })
+    }
+
     /// The status that httpd answers (mod_proxy: 500 for a name without an
     /// address, 503 for an origin that is down).
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Resolve { .. } | Self::Tls => 500,
+            Self::Resolve { .. } | Self::Tls | Self::Handshake { .. } => 500,
             Self::Connect { .. } | Self::TimedOut { .. } | Self::Exhausted { .. } => 503,
         }
     }
@@ -71,8 +82,14 @@ impl fmt::Display for ConnectError {
                 after.as_secs_f64()
             ),
             Self::Tls => f.write_str(
-                "no protocol handler was valid for this URL: TLS to origins is not implemented yet",
+                "AH00961: failed to enable ssl support: SSLProxyEngine is not on for this host",
             ),
+            Self::Handshake { why } => {
+                write!(
+                    f,
+                    "AH01084: the TLS handshake with the origin failed: {why}"
+                )
+            }
         }
     }
 }

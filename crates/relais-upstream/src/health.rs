@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use relais_http1::{Parse, ResponseHead, ResponseLimits};
 use relais_policy::{HealthMethod, HealthSpec, MemberStatus};
+use relais_tls::ClientTls;
 use relais_websocket::{Key, check_response, close_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
@@ -22,8 +23,13 @@ use crate::resolve::Resolver;
 const ANSWER_MAX: usize = 64 * 1024;
 
 /// Checks members for as long as the future lives; `tell` hears of every
-/// member that goes out of use or comes back.
-pub async fn check_members(members: Vec<Arc<Member>>, tell: impl Fn(&str) + 'static) {
+/// member that goes out of use or comes back. `tls` is what members behind TLS
+/// are checked by.
+pub async fn check_members(
+    members: Vec<Arc<Member>>,
+    tls: Option<Arc<ClientTls>>,
+    tell: impl Fn(&str) + 'static,
+) {
     let resolver = Rc::new(Resolver::default());
     let tell: Rc<dyn Fn(&str)> = Rc::new(tell);
     // Dropping the set ends its tasks.
@@ -33,6 +39,7 @@ pub async fn check_members(members: Vec<Arc<Member>>, tell: impl Fn(&str) + 'sta
             tasks.spawn_local(watch(
                 member,
                 health,
+                tls.clone(),
                 Rc::clone(&resolver),
                 Rc::clone(&tell),
             ));
@@ -44,13 +51,14 @@ pub async fn check_members(members: Vec<Arc<Member>>, tell: impl Fn(&str) + 'sta
 async fn watch(
     member: Arc<Member>,
     health: HealthSpec,
+    tls: Option<Arc<ClientTls>>,
     resolver: Rc<Resolver>,
     tell: Rc<dyn Fn(&str)>,
 ) {
     let (mut passes, mut fails) = (0, 0);
     loop {
         sleep(health.interval).await;
-        let result = check(&member, &health, &resolver).await;
+        let result = check(&member, &health, tls.as_ref(), &resolver).await;
         let down = member.status() & MemberStatus::UNHEALTHY != 0;
         match result {
             Ok(()) => (passes, fails) = (passes + 1, 0),
@@ -72,9 +80,14 @@ async fn watch(
 }
 
 /// One check; the error says what is wrong with the member.
-async fn check(member: &Member, health: &HealthSpec, resolver: &Resolver) -> Result<(), String> {
+async fn check(
+    member: &Member,
+    health: &HealthSpec,
+    tls: Option<&Arc<ClientTls>>,
+    resolver: &Resolver,
+) -> Result<(), String> {
     let worker = &member.spec.worker;
-    let mut stream = connect(resolver, worker)
+    let mut stream = connect(resolver, worker, tls)
         .await
         .map_err(|error| error.to_string())?;
     let authority = worker.authority();

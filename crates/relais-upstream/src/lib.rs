@@ -12,7 +12,6 @@ mod limit;
 mod pool;
 mod resolve;
 mod sticky;
-mod stream;
 mod upstreams;
 
 pub use balancer::{Ask, Balancer, Choice, Member, Use};
@@ -20,5 +19,5 @@ pub use error::ConnectError;
 pub use health::check_members;
 pub use limit::Limits;
 pub use pool::{Counted, Lease, Pool};
-pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use relais_stream::{ReadHalf, Stream, WriteHalf};
 pub use upstreams::Upstreams;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_policy::WorkerSpec;
+use relais_stream::Stream;
+use relais_tls::ClientTls;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::connect;
 use crate::error::ConnectError;
 use crate::limit::{Limit, Limits, Permit};
 use crate::resolve::Resolver;
-use crate::stream::Stream;
 
 /// Idle connections kept per origin and worker thread at the most.
 const IDLE_MAX: usize = 256;
@@ -41,6 +42,8 @@ struct Idle {
 /// A connection with the right to be one.
 struct Connection {
     stream: Stream,
+    /// By what rules its origin was verified, so that no other's take it.
+    tls: Option<Arc<ClientTls>>,
     permit: Option<Permit>,
 }
 
@@ -51,6 +54,7 @@ pub struct Lease {
     /// Whether it has carried a request before: its origin may have closed it
     /// in the same moment, which a fresh one cannot have suffered.
     pub reused: bool,
+    tls: Option<Arc<ClientTls>>,
     permit: Option<Permit>,
 }
 
@@ -80,17 +84,22 @@ impl Pool {
     ///
     /// # Errors
     /// When the origin cannot be reached.
-    pub async fn acquire(&self, worker: &WorkerSpec) -> Result<Lease, ConnectError> {
+    pub async fn acquire(
+        &self,
+        worker: &WorkerSpec,
+        tls: Option<&Arc<ClientTls>>,
+    ) -> Result<Lease, ConnectError> {
         if worker.reuse
-            && let Some(connection) = self.take_idle(worker)
+            && let Some(connection) = self.take_idle(worker, tls)
         {
             return Ok(Lease {
                 stream: connection.stream,
                 reused: true,
+                tls: connection.tls,
                 permit: connection.permit,
             });
         }
-        self.connect(worker).await
+        self.connect(worker, tls).await
     }
 
     /// A new connection to the worker's origin.
@@ -98,14 +107,19 @@ impl Pool {
     /// # Errors
     /// When no address accepts, or when `max=` connections are open and none
     /// ends within `acquire=`.
-    pub async fn connect(&self, worker: &WorkerSpec) -> Result<Lease, ConnectError> {
+    pub async fn connect(
+        &self,
+        worker: &WorkerSpec,
+        tls: Option<&Arc<ClientTls>>,
+    ) -> Result<Lease, ConnectError> {
         let permit = match worker.connections_max {
             Some(most) => Some(self.permit(worker, most).await?),
             None => None,
         };
         Ok(Lease {
-            stream: connect(&self.resolver, worker).await?,
+            stream: connect(&self.resolver, worker, tls).await?,
             reused: false,
+            tls: tls.filter(|_| worker.scheme.is_tls()).cloned(),
             permit,
         })
     }
@@ -157,6 +171,7 @@ impl Pool {
         list.push(Idle {
             connection: Connection {
                 stream: lease.stream,
+                tls: lease.tls,
                 permit: lease.permit,
             },
             since: Instant::now(),
@@ -185,10 +200,17 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    fn take_idle(&self, worker: &WorkerSpec) -> Option<Connection> {
+    fn take_idle(&self, worker: &WorkerSpec, tls: Option<&Arc<ClientTls>>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(worker.name.as_str())?;
-        while let Some(idle) = list.pop() {
+        let tls = tls.filter(|_| worker.scheme.is_tls());
+        let same = |idle: &Idle| match (&idle.connection.tls, tls) {
+            (Some(have), Some(want)) => Arc::ptr_eq(have, want),
+            (None, None) => true,
+            _ => false,
+        };
+        while let Some(last) = list.iter().rposition(same) {
+            let idle = list.remove(last);
             if idle.is_good(worker.idle_max) {
                 return Some(idle.connection);
             }
@@ -240,7 +262,7 @@ mod tests {
     fn local_port(lease: &Lease) -> u16 {
         match &lease.stream {
             Stream::Tcp(stream) => stream.local_addr().unwrap().port(),
-            Stream::Unix(_) => 0,
+            Stream::Unix(_) | Stream::Tls(_) => 0,
         }
     }
 
@@ -256,8 +278,8 @@ mod tests {
             let limits = Arc::new(Limits::default());
             // Two pools stand for two threads.
             let (one, other) = (Pool::new(Arc::clone(&limits)), Pool::new(limits));
-            let lease = one.acquire(&limited).await.unwrap();
-            let error = other.acquire(&limited).await.err().unwrap();
+            let lease = one.acquire(&limited, None).await.unwrap();
+            let error = other.acquire(&limited, None).await.err().unwrap();
             assert!(matches!(error, ConnectError::Exhausted { .. }), "{error}");
             assert_eq!(error.status(), 503);
             one.release(&limited, lease);
@@ -266,7 +288,7 @@ mod tests {
                 acquire: None,
                 ..limited
             };
-            let lease = other.acquire(&patient).await.unwrap();
+            let lease = other.acquire(&patient, None).await.unwrap();
             assert_eq!(one.idle(), 0, "the idle one has made room");
             // A connection that a tunnel has taken over still counts.
             let (_stream, counted) = lease.into_parts();
@@ -274,9 +296,9 @@ mod tests {
                 acquire: Some(Duration::from_millis(20)),
                 ..patient
             };
-            assert!(one.acquire(&impatient).await.is_err());
+            assert!(one.acquire(&impatient, None).await.is_err());
             drop(counted);
-            assert!(one.acquire(&impatient).await.is_ok());
+            assert!(one.acquire(&impatient, None).await.is_ok());
         });
     }
 
@@ -290,13 +312,13 @@ mod tests {
                 ..worker(9)
             };
             let pool = Pool::default();
-            let lease = pool.acquire(&worker).await.unwrap();
+            let lease = pool.acquire(&worker, None).await.unwrap();
             assert!(matches!(lease.stream, Stream::Unix(_)));
             pool.release(&worker, lease);
-            assert!(pool.acquire(&worker).await.unwrap().reused);
+            assert!(pool.acquire(&worker, None).await.unwrap().reused);
             drop(origin);
             std::fs::remove_file(&path).unwrap();
-            let error = pool.connect(&worker).await.err().unwrap();
+            let error = pool.connect(&worker, None).await.err().unwrap();
             assert_eq!(error.status(), 503);
             assert!(error.to_string().contains("relais-pool-"), "{error}");
         });
@@ -308,12 +330,12 @@ mod tests {
             let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let worker = worker(origin.local_addr().unwrap().port());
             let pool = Pool::default();
-            let lease = pool.acquire(&worker).await.unwrap();
+            let lease = pool.acquire(&worker, None).await.unwrap();
             let (mut far, _) = origin.accept().await.unwrap();
             let near = local_port(&lease);
             assert!(!lease.reused);
             pool.release(&worker, lease);
-            let lease = pool.acquire(&worker).await.unwrap();
+            let lease = pool.acquire(&worker, None).await.unwrap();
             assert!(lease.reused);
             assert_eq!(local_port(&lease), near);
             pool.release(&worker, lease);
@@ -324,7 +346,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 pool.sweep(Duration::from_secs(60));
             }
-            assert!(!pool.acquire(&worker).await.unwrap().reused);
+            assert!(!pool.acquire(&worker, None).await.unwrap().reused);
         });
     }
 
@@ -337,7 +359,7 @@ mod tests {
                 ..worker(origin.local_addr().unwrap().port())
             };
             let pool = Pool::default();
-            let lease = pool.acquire(&worker).await.unwrap();
+            let lease = pool.acquire(&worker, None).await.unwrap();
             pool.release(&worker, lease);
             assert_eq!(pool.idle(), 0);
         });
@@ -352,14 +374,18 @@ mod tests {
                 .local_addr()
                 .unwrap()
                 .port();
-            let error = Pool::default().acquire(&worker(port)).await.err().unwrap();
+            let error = Pool::default()
+                .acquire(&worker(port), None)
+                .await
+                .err()
+                .unwrap();
             assert_eq!(error.status(), 503);
             assert!(error.to_string().contains("refused"), "{error}");
             let nowhere = WorkerSpec {
                 host: "relais.invalid".to_owned(),
                 ..worker(port)
             };
-            let error = Pool::default().acquire(&nowhere).await.err().unwrap();
+            let error = Pool::default().acquire(&nowhere, None).await.err().unwrap();
             assert_eq!(error.status(), 500);
         });
     }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use relais_conf::{DiskFiles, Files, MemoryFiles, Options, Severity, render_one};
+use relais_conf::{Diagnostics, DiskFiles, Files, MemoryFiles, Options, Severity, render_one};
 use relais_modules::Configuration;
 use relais_telemetry::Level;
+use relais_tls::SiteTls;
 
 use crate::cli::Arguments;
 use crate::envvars::Variables;
@@ -53,7 +54,35 @@ pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
 
 /// Reads a configuration and says what is wrong with it.
 pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
-    relais_modules::configure(options, files, &resolve)
+    let mut configuration = relais_modules::configure(options, files, &resolve);
+    if let Err(found) = load_tls(&configuration) {
+        for diagnostic in found.iter() {
+            configuration.diagnostics.push(diagnostic.clone());
+        }
+        configuration
+            .diagnostics
+            .sort(&configuration.loaded.sources);
+        configuration.site = None;
+    }
+    configuration
+}
+
+/// Reads the certificates and keys that a configuration names; of one without
+/// a site there is nothing to read.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(crate) fn load_tls(configuration: &Configuration) -> Result<SiteTls, Diagnostics> {
+    let Some(site) = &configuration.site else {
+        return Ok(SiteTls::default());
+    };
+    relais_tls::load(site).map_err(|problems| {
+        let mut diagnostics = Diagnostics::new();
+        for problem in &problems {
+            diagnostics.push(problem.diagnostic());
+        }
+        diagnostics
+    })
 }
 
 /// Reads the configuration that the command line names and looks at it with the rules for mistakes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use relais_front::{Generation, HostAccessLog, HostLogs};
 use relais_policy::Site;
 use relais_telemetry::{AccessLog, ErrorLog, Target};
+use relais_tls::SiteTls;
 
 /// The open logs of this process. A reload takes over those that stay and
 /// opens them anew by name, so that rotated files are let go.
@@ -25,6 +26,7 @@ impl Logs {
     pub(crate) fn open(
         &mut self,
         site: Site,
+        tls: SiteTls,
         previous: Option<&Generation>,
     ) -> Result<Generation, String> {
         let mut next = Self::default();
@@ -44,7 +46,7 @@ impl Logs {
             logs.push(HostLogs { access, error });
         }
         *self = next;
-        Ok(Generation::new(site, logs, previous))
+        Ok(Generation::new(site, logs, tls, previous))
     }
 
     /// Opens all files again by their names.

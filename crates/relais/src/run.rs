@@ -107,13 +107,14 @@ fn start(
     configuration: Configuration,
     threads: usize,
 ) -> Result<(Server, Option<PidFile>), Failure> {
-    let Some(site) = configuration.site else {
+    let tls = configuration::load_tls(&configuration);
+    let (Some(site), Ok(tls)) = (configuration.site, tls) else {
         return Err(Failure::Told);
     };
     raise_descriptor_limit();
     let mut logs = Logs::default();
     let spec = site.server.clone();
-    let generation = Arc::new(logs.open(site, None)?);
+    let generation = Arc::new(logs.open(site, tls, None)?);
     let backlog = spec.backlog.unwrap_or(listen::BACKLOG);
     let mut listeners = bind_all(&spec.listeners, threads, backlog)?;
     let pid_file = spec.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -332,6 +333,8 @@ impl Server {
     }
 
     fn exchange(&mut self, configuration: Configuration) -> Result<(), String> {
+        let tls = configuration::load_tls(&configuration);
+        let tls = tls.map_err(|found| found.render(&configuration.loaded.sources))?;
         let Some(site) = configuration.site else {
             return Err(configuration
                 .diagnostics
@@ -370,7 +373,7 @@ impl Server {
         } else {
             bind_all(&added, self.workers.len(), self.backlog)?
         };
-        let generation = Arc::new(self.logs.open(site, Some(&self.generation))?);
+        let generation = Arc::new(self.logs.open(site, tls, Some(&self.generation))?);
         if let Err(message) = self.logs.reopen() {
             self.log(Level::Error, &message);
         }

@@ -104,6 +104,11 @@ impl Format {
                 Part::Ssl(variable) => {
                     let start = out.len();
                     lookup.variable(variable, out);
+                    // A certificate has many lines, a header one.
+                    let value = out.get_mut(start..).unwrap_or_default().iter_mut();
+                    value
+                        .filter(|byte| **byte == b'\n')
+                        .for_each(|byte| *byte = b' ');
                     let missing = out.len() == start;
                     out.write_all(if missing { b"(null)" } else { b"" })
                 }

@@ -149,9 +149,8 @@ pub(crate) fn check_target(target: &Text, literal: usize) -> Result<(), Problem>
 fn check_scheme(name: &[u8], span: Span) -> Result<(), Problem> {
     let shown = String::from_utf8_lossy(name).to_ascii_lowercase();
     match (Scheme::parse(name), shown.as_str()) {
-        (Some(scheme), _) if !scheme.is_tls() => Ok(()),
-        (None, "balancer") => Ok(()),
-        (Some(_), _) | (None, "h2" | "h2c" | "fcgi" | "fd") => Err(Problem::not_yet(
+        (Some(_), _) | (None, "balancer") => Ok(()),
+        (None, "h2" | "h2c" | "fcgi" | "fd") => Err(Problem::not_yet(
             span,
             format!("targets with the scheme {shown}:// are not implemented yet"),
         )),
@@ -159,9 +158,9 @@ fn check_scheme(name: &[u8], span: Span) -> Result<(), Problem> {
             span,
             format!("relais does not speak {shown}://"),
         )
-        .with_help("origins are reached by http:// and ws://")),
+        .with_help("origins are reached by http://, https://, ws:// and wss://")),
         (None, _) => Err(Problem::at(span, format!("unknown scheme {shown}://"))
-            .with_help("origins are reached by http:// and ws://")),
+            .with_help("origins are reached by http://, https://, ws:// and wss://")),
     }
 }
 

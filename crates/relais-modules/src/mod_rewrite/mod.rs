@@ -206,7 +206,7 @@ impl Module for Rewrite {
                 "RewriteRule ^/a( /b",
                 "RewriteRule ^/a /b [ZZ]",
                 "RewriteRule ^/a /b L",
-                "RewriteRule ^/a https://o.example/ [P]",
+                "RewriteRule ^/a h2://o.example/ [P]",
                 "RewriteRule ^/a http://o.example:x/ [P]",
             ],
             set: Set::Raw(rule),

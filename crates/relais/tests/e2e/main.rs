@@ -16,6 +16,7 @@ mod harness;
 mod lifecycle;
 mod origins;
 mod python;
+mod tls;
 mod tunnels;
 mod websocket;
 mod workers;

@@ -1,0 +1,145 @@
+//! The server's side: one rustls configuration per host.
+
+use std::fmt;
+use std::sync::Arc;
+
+use relais_policy::tls::{CrlCheck, TlsSpec, Verify};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
+    WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureAlgorithm};
+
+use crate::files::{self, Keys, refused};
+use crate::{Problem, names};
+
+/// What the handshakes with a host's clients need.
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    host: usize,
+    keys: Keys,
+}
+
+impl ServerTls {
+    pub(crate) fn load(spec: &TlsSpec, host: usize) -> Result<Self, Problem> {
+        if spec.certificates.is_empty() {
+            let message = "SSLEngine is on, and no SSLCertificateFile says who the server is";
+            return Err(Problem::new("RC0501", spec.span, message));
+        }
+        let mut keys = Keys::new();
+        for (file, key) in &spec.certificates {
+            let certified = files::certified_key(
+                file,
+                key.as_ref(),
+                spec.chain.as_ref(),
+                spec.pass_phrase.as_deref(),
+            )?;
+            keys.push(Arc::new(certified));
+        }
+        // Smaller and faster where the client takes both.
+        keys.sort_by_key(|key| key.key.algorithm() == SignatureAlgorithm::RSA);
+        let provider = Arc::new(names::provider(&spec.suites, &spec.groups));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&names::versions(spec.protocols))
+            .map_err(|error| refused(spec.span, error))?;
+        let builder = match verifier(spec, &provider)? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Chooser(keys.clone())));
+        config.ignore_client_order = spec.honor_order;
+        config.enable_secret_extraction = true;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        match spec.cache {
+            Some(sessions) => config.session_storage = ServerSessionMemoryCache::new(sessions),
+            None => config.session_storage = Arc::new(NoServerSessionStorage {}),
+        }
+        if spec.tickets {
+            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+                .map_err(|error| refused(spec.span, error))?;
+        } else if spec.cache.is_none() {
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            host,
+            keys,
+        })
+    }
+
+    /// For a handshake.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The host's place in the site.
+    #[must_use]
+    pub fn host(&self) -> usize {
+        self.host
+    }
+
+    /// The host's own certificate, as it is shown first.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        let key = self.keys.first()?;
+        key.cert.first().map(|certificate| &**certificate)
+    }
+}
+
+/// How clients prove who they are; `None` where they are not asked.
+fn verifier(
+    spec: &TlsSpec,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, Problem> {
+    let trust = &spec.client;
+    if trust.verify == Verify::None {
+        return Ok(None);
+    }
+    if trust.verify == Verify::OptionalNoCa {
+        let message = "SSLVerifyClient optional_no_ca is not implemented yet";
+        return Err(Problem::new("RC0514", spec.span, message));
+    }
+    let roots = files::roots(&trust.ca_files, &trust.ca_paths)?;
+    if roots.is_empty() {
+        let message = "SSLVerifyClient asks for certificates, and no SSLCACertificateFile or SSLCACertificatePath says which to trust";
+        return Err(Problem::new("RC0514", spec.span, message));
+    }
+    let mut builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    if let Some(check) = trust.crl_check {
+        builder = builder.with_crls(files::revocations(&trust.crl_files, &trust.crl_paths)?);
+        if check == CrlCheck::Leaf {
+            builder = builder.only_check_end_entity_revocation();
+        }
+    }
+    if !spec.hints.is_empty() {
+        let hints = files::roots(&spec.hints, &[])?;
+        builder = builder.clear_root_hint_subjects();
+        builder = builder.add_root_hint_subjects(hints.subjects());
+    }
+    if trust.verify == Verify::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    let verifier = builder.build().map_err(|error| refused(spec.span, error))?;
+    Ok(Some(verifier))
+}
+
+/// The first certificate whose key the client can check.
+struct Chooser(Keys);
+
+impl fmt::Debug for Chooser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chooser({})", self.0.len())
+    }
+}
+
+impl ResolvesServerCert for Chooser {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let schemes = hello.signature_schemes();
+        let fitting = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let key = self.0.iter().find(fitting).or_else(|| self.0.first());
+        key.cloned()
+    }
+}
