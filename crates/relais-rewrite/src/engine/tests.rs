@@ -741,3 +741,103 @@ fn the_log_keeps_httpds_words() {
 }
 
 mod random;
+
+#[test]
+fn a_pattern_that_runs_away_is_named() {
+    let path = format!("/{}!", "a".repeat(60));
+    for (text, expected) in [
+        (
+            "^/(a|aa)+$ /b [R]",
+            "matching was given up at its limit: RewriteRule with the pattern '^/(a|aa)+$'",
+        ),
+        (
+            "cond %{REQUEST_URI} ^/(a|aa)+$\n. /b [R]",
+            "matching was given up at its limit: RewriteCond with the pattern '^/(a|aa)+$'",
+        ),
+    ] {
+        let outcome = run_for(&rules(text), &mut Request::new(&path));
+        let Outcome::Error { status, reason } = outcome else {
+            panic!("{text}: {outcome:?}")
+        };
+        assert_eq!((status, reason.as_ref()), (500, expected));
+    }
+}
+
+/// What the rules of a section make of a request, as `prefix` is stripped or not.
+#[test]
+fn per_directory_context() {
+    use crate::Directory;
+    for (text, path, strips, base, expected) in [
+        ("^b/(.*)$ /c/$1", "/dir/b/x", true, None, "path /c/x"),
+        ("^b/(.*)$ c/$1", "/dir/b/x", true, None, "path /dir/c/x"),
+        (
+            "^b/(.*)$ c/$1",
+            "/dir/b/x",
+            true,
+            Some("/base"),
+            "path /base/c/x",
+        ),
+        (
+            "^b/(.*)$ c/$1 [R]",
+            "/dir/b/x",
+            true,
+            Some("/base/"),
+            "302 /base/c/x",
+        ),
+        ("^b/(.*)$ c/$1", "/dir/b/x", false, None, "declined"),
+        ("b/(.*)$ c/$1", "/dir/b/x", false, None, "path /dir/c/x"),
+        ("^b a [PT]\n. - [F]", "/dir/b", true, None, "path /dir/a"),
+        (
+            "^b http://o/$0 [P]",
+            "/dir/b",
+            true,
+            None,
+            "proxy http://o/b",
+        ),
+        ("^b a\n^a$ - [G]", "/dir/b", true, None, "status 410"),
+        ("^x a", "/dir/b", true, None, "declined"),
+    ] {
+        let input = Input {
+            directory: Some(Directory {
+                prefix: b"/dir/",
+                strips,
+                base: base.map(str::as_bytes),
+                proxied: false,
+            }),
+            ..Input::new(path.as_bytes(), None)
+        };
+        let outcome = run(&rules(text), &input, &mut Request::new(path));
+        assert_eq!(wire(&outcome), expected, "{text} for {path}");
+    }
+}
+
+#[test]
+fn maps_files_and_cookies_are_asked_of_the_context() {
+    #[derive(Default)]
+    struct Asked(Vec<String>);
+    impl Lookup for Asked {
+        fn variable(&self, _variable: &Variable, _out: &mut Vec<u8>) {}
+        fn map(&self, map: &[u8], key: &[u8], out: &mut Vec<u8>) -> bool {
+            out.extend_from_slice(&[map, b"-", key].concat());
+            key != b"none"
+        }
+        fn file_test(&self, test: relais_expr::FileTest, path: &[u8]) -> bool {
+            test == relais_expr::FileTest::Regular && path == b"/f"
+        }
+    }
+    impl Context for Asked {
+        fn set_env(&mut self, _name: &[u8], _value: Option<&[u8]>) {}
+        fn set_cookie(&mut self, cookie: &[u8]) {
+            self.0.push(cookie.escape_ascii().to_string());
+        }
+        fn own_host(&self, _scheme: &[u8], _host: &[u8], _port: u16) -> bool {
+            false
+        }
+    }
+    let mut asked = Asked::default();
+    let text =
+        "cond %{REQUEST_FILENAME} -d\n. /no\ncond $0 -f\n^/f$ /${m:k}/${m:none|d} [CO=a:$0:c]";
+    let outcome = run(&rules(text), &Input::new(b"/f", None), &mut asked);
+    assert_eq!(wire(&outcome), "path /m-k/d");
+    assert_eq!(asked.0, ["a:/f:c"]);
+}
