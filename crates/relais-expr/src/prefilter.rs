@@ -54,11 +54,72 @@ impl Required {
     }
 }
 
+/// The same in few bytes that lie together, for going through many patterns: the start and the end that a subject must
+/// have, and bytes that must be in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quick {
+    bytes: ByteMask,
+    start: [u8; QUICK_BYTES],
+    start_len: u8,
+    end_len: u8,
+    end: [u8; QUICK_BYTES],
+}
+
+/// Which bytes occur in a text, two bits of each byte left out: never says that one is missing that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteMask(u64);
+
+impl ByteMask {
+    /// The mask of a text.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        Self(text.iter().fold(0, |mask, byte| mask | 1 << (byte & 63)))
+    }
+}
+
+impl Quick {
+    /// Whether the pattern certainly does not match `subject`, whose mask is `bytes`.
+    #[must_use]
+    pub fn rejects(&self, subject: &[u8], bytes: ByteMask) -> bool {
+        if self.bytes.0 & !bytes.0 != 0 {
+            return true;
+        }
+        let start = self.start.get(..usize::from(self.start_len));
+        let end = self.end.get(..usize::from(self.end_len));
+        !subject.starts_with(start.unwrap_or_default())
+            || !subject.ends_with(end.unwrap_or_default())
+    }
+
+    /// Reads it from a pattern whose `$` is the very end.
+    pub(crate) fn of(pattern: &[u8]) -> Self {
+        let Some(runs) = runs(pattern) else {
+            return Self::default();
+        };
+        let mut quick = Self::default();
+        for run in &runs {
+            quick.bytes.0 |= ByteMask::of(&run.bytes).0;
+        }
+        if let Some(run) = runs.first().filter(|run| run.at_start) {
+            let len = run.bytes.len().min(QUICK_BYTES);
+            quick.start[..len].copy_from_slice(&run.bytes[..len]);
+            quick.start_len = len as u8;
+        }
+        if let Some(run) = runs.last().filter(|run| run.at_end) {
+            let len = run.bytes.len().min(QUICK_BYTES);
+            quick.end[..len].copy_from_slice(&run.bytes[run.bytes.len() - len..]);
+            quick.end_len = len as u8;
+        }
+        quick
+    }
+}
+
 /// Literal bytes in a row outside of every group.
 struct Run {
     bytes: Vec<u8>,
     /// It stands right behind a `^` at the start of the pattern.
     at_start: bool,
+    /// It stands right in front of a `$` at the end of the pattern.
+    at_end: bool,
 }
 
 /// The literal runs that every match goes through; `None` if that cannot be said.
@@ -68,11 +129,13 @@ fn runs(pattern: &[u8]) -> Option<Vec<Run>> {
     let mut runs = vec![Run {
         bytes: Vec::new(),
         at_start: anchored,
+        at_end: false,
     }];
     let end_run = |runs: &mut Vec<Run>| {
         runs.push(Run {
             bytes: Vec::new(),
             at_start: false,
+            at_end: false,
         });
     };
     while let Some(&byte) = pattern.get(at) {
@@ -88,6 +151,9 @@ fn runs(pattern: &[u8]) -> Option<Vec<Run>> {
             128.. => return None,
             _ => (1, Some(byte)),
         };
+        if byte == b'$' && at + 1 == pattern.len() {
+            runs.last_mut()?.at_end = true;
+        }
         at += len;
         match (literal, pattern.get(at)) {
             (None, _) => end_run(&mut runs),
@@ -187,6 +253,9 @@ fn class_len(rest: &[u8]) -> Option<usize> {
     }
 }
 
+/// Bytes of a start or an end that [`Quick`] compares.
+const QUICK_BYTES: usize = 15;
+
 /// One byte is found in nearly every path, so that looking for it would only cost.
 const INSIDE_BYTES_MIN: usize = 2;
 
@@ -234,6 +303,25 @@ mod tests {
         assert_eq!(shown("/Old/", true), "nothing");
     }
 
+    #[test]
+    fn quick_looks_at_both_ends_and_the_bytes() {
+        for (pattern, subject, rejects) in [
+            ("^/([a-z]+)/item-7$", "/page", true),
+            ("^/([a-z]+)/item-7$", "/a/item-7", false),
+            ("^/([a-z]+)/item-7$", "/item-7/a", true),
+            ("^/section-12/(.*)$", "/section-21/", true),
+            ("^/section-12/(.*)$", "/section-12/x", false),
+            ("^/a-very-long-literal-start/x", "/a-very-long-li/x", true),
+            ("a|b", "c", false),
+            ("^/x.?$", "/xy", false),
+        ] {
+            let quick = Quick::of(pattern.as_bytes());
+            let mask = ByteMask::of(subject.as_bytes());
+            let rejected = quick.rejects(subject.as_bytes(), mask);
+            assert_eq!(rejected, rejects, "{pattern} on {subject}");
+        }
+    }
+
     /// Random patterns and subjects from few letters: what PCRE2 matches is never refused.
     #[test]
     fn nothing_that_matches_is_refused() {
@@ -265,6 +353,11 @@ mod tests {
                     matched += 1;
                     assert!(
                         required.may_match(subject.as_bytes()),
+                        "{pattern} on {subject}"
+                    );
+                    let mask = ByteMask::of(subject.as_bytes());
+                    assert!(
+                        !regex.quick().rejects(subject.as_bytes(), mask),
                         "{pattern} on {subject}"
                     );
                 }

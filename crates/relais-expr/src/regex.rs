@@ -7,7 +7,7 @@ use pcre2::bytes::{CaptureLocations, RegexBuilder};
 
 use crate::captures::{Captures, GROUPS};
 use crate::pattern;
-use crate::prefilter::Required;
+use crate::prefilter::{Quick, Required};
 
 /// How a pattern is compiled. The default is httpd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,15 @@ impl Regex {
     #[must_use]
     pub const fn flags(&self) -> RegexFlags {
         self.flags
+    }
+
+    /// What tells cheaply that the pattern does not match, for going through many patterns.
+    #[must_use]
+    pub fn quick(&self) -> Quick {
+        if self.flags.caseless || !self.flags.dollar_end_only {
+            return Quick::default();
+        }
+        Quick::of(&self.source)
     }
 
     /// The number of parentheses that capture, not counting the whole match.

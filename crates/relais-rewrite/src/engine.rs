@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::mem;
 
 use relais_expr::{
-    Captures, Expression, Groups, Lookup as _, Origin, PieceKind, State, leading_integer,
+    ByteMask, Captures, Expression, Groups, Lookup as _, Origin, PieceKind, State, leading_integer,
 };
 
 use crate::condition::{Condition, ConditionKind, text_order};
@@ -41,7 +41,7 @@ pub fn run(rules: &RuleSet, input: &Input<'_>, context: &mut dyn Context) -> Out
         "init rewrite engine with requested uri {}",
         Show(input.path)
     );
-    let outcome = match engine.apply_all(&rules.rules) {
+    let outcome = match engine.apply_all(rules) {
         Ok(()) => engine.finish(),
         Err(early) => engine.finish_early(early),
     };
@@ -180,16 +180,19 @@ impl<'a> Engine<'a> {
         buffers
     }
 
-    fn apply_all(&mut self, rules: &[Rule]) -> Result<(), Early> {
+    fn apply_all(&mut self, set: &RuleSet) -> Result<(), Early> {
+        let rules = set.rules();
         let mut at = 0;
         let mut round = 1_i64;
-        while let Some(rule) = rules.get(at) {
+        loop {
+            at = self.pass_gates(set, at);
+            let Some(rule) = rules.get(at) else { break };
             if self.skipped_in_subrequest(&rule.draft) {
                 at += 1;
                 continue;
             }
             at += match self.apply(rule)? {
-                Applied::NoMatch => 1 + chained(rules, at),
+                Applied::NoMatch => 1 + set.chained(at),
                 applied => match self.after_match(rule, applied)? {
                     Next::Following { skip } => skip.saturating_add(1),
                     Next::Stop => break,
@@ -205,6 +208,23 @@ impl<'a> Engine<'a> {
             };
         }
         Ok(())
+    }
+
+    /// The first rule from `at` on that may match. Whoever reads the log sees each rule tried.
+    fn pass_gates(&self, set: &RuleSet, mut at: usize) -> usize {
+        if self.context.trace_level() >= 3 || self.input.is_subrequest {
+            return at;
+        }
+        let subject = self.uri.get(self.stripped()..).unwrap_or_default();
+        let bytes = ByteMask::of(subject);
+        let gates = set.gates();
+        while let Some(gate) = gates.get(at) {
+            if !gate.quick.rejects(subject, bytes) {
+                break;
+            }
+            at += 1 + usize::try_from(gate.chained).unwrap_or(0);
+        }
+        at
     }
 
     fn skipped_in_subrequest(&self, rule: &RuleDraft) -> bool {
@@ -303,14 +323,24 @@ impl<'a> Engine<'a> {
     }
 
     /// How much of the URI patterns of a folder's rules do not see.
+    fn stripped(&self) -> usize {
+        match self.input.directory {
+            Some(directory)
+                if directory.strips
+                    && !directory.proxied
+                    && self.uri.starts_with(directory.prefix) =>
+            {
+                directory.prefix.len()
+            }
+            _ => 0,
+        }
+    }
+
     fn strip_prefix(&self) -> usize {
-        let Some(directory) = self.input.directory.filter(|directory| directory.strips) else {
-            return 0;
-        };
-        if directory.proxied || !self.uri.starts_with(directory.prefix) {
+        let stripped = self.stripped();
+        if stripped == 0 {
             return 0;
         }
-        let stripped = directory.prefix.len();
         trace!(
             self.context,
             3,
@@ -751,14 +781,6 @@ impl<'a> OwnUrl<'a> {
             path_at: colon + 3 + authority_len,
         })
     }
-}
-
-/// How many rules a chain that did not match takes with it.
-fn chained(rules: &[Rule], at: usize) -> usize {
-    let rest = rules.get(at..).unwrap_or_default();
-    rest.iter()
-        .take_while(|rule| rule.draft.has(FlagKind::Chain))
-        .count()
 }
 
 /// The headers that a condition looks at, with the variables that give their values. `Host` is left out, as

@@ -1,8 +1,9 @@
 //! `RewriteRule`: parsing, and the parsed form.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
-use relais_expr::{Escape, Regex, RegexFlags, Template};
+use relais_expr::{Escape, Quick, Regex, RegexFlags, Template};
 
 use crate::args;
 use crate::condition::Condition;
@@ -66,11 +67,69 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
 }
 
-/// The rules of one server or virtual host, in order.
+/// The rules of one server, virtual host or section, in order.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
-    /// The rules.
-    pub rules: Vec<Rule>,
+    rules: Vec<Rule>,
+    /// What the first run makes of them.
+    gates: OnceLock<Box<[Gate]>>,
+}
+
+/// What is looked at before a rule: most rules of a large set are passed without touching them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    /// Nothing passes where the rule's pattern is negated.
+    pub(crate) quick: Quick,
+    /// How many rules of a chain are left out with this one.
+    pub(crate) chained: u32,
+}
+
+impl RuleSet {
+    /// Rules in their order.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            rules,
+            gates: OnceLock::new(),
+        }
+    }
+
+    /// The rules in their order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Adds a rule behind the others.
+    pub fn push(&mut self, rule: Rule) {
+        self.rules.push(rule);
+        self.gates = OnceLock::new();
+    }
+
+    pub(crate) fn gates(&self) -> &[Gate] {
+        self.gates.get_or_init(|| {
+            let gates = self.rules.iter().enumerate().map(|(at, rule)| {
+                let pattern = &rule.draft.pattern;
+                Gate {
+                    quick: if pattern.negated {
+                        Quick::default()
+                    } else {
+                        pattern.regex.quick()
+                    },
+                    chained: u32::try_from(self.chained(at)).unwrap_or(u32::MAX),
+                }
+            });
+            gates.collect()
+        })
+    }
+
+    /// How many rules a chain that did not match takes with it.
+    pub(crate) fn chained(&self, at: usize) -> usize {
+        let rest = self.rules.get(at..).unwrap_or_default();
+        rest.iter()
+            .take_while(|rule| rule.draft.has(FlagKind::Chain))
+            .count()
+    }
 }
 
 impl RuleDraft {

@@ -67,7 +67,7 @@ impl Section {
         self.engine.is_some()
             || self.options.is_some()
             || self.base.is_some()
-            || !self.rules.rules.is_empty()
+            || !self.rules.rules().is_empty()
     }
 
     fn enter(&mut self, head: &SectionHead) {
@@ -223,9 +223,7 @@ impl Module for Rewrite {
             options: Some(options),
             maps: how.join(&outer.maps, &inner.maps),
             conditions: inner.conditions.clone(),
-            rules: RuleSet {
-                rules: how.join(&outer.rules.rules, &inner.rules.rules),
-            },
+            rules: RuleSet::new(how.join(outer.rules.rules(), inner.rules.rules())),
             targets: how.join(&outer.targets, &inner.targets),
             workers: how.join(&outer.workers, &inner.workers),
         }
@@ -244,9 +242,9 @@ impl Module for Rewrite {
             conditions: Vec::new(),
             rules: match how {
                 options::Inherited::No => Arc::clone(&inner.rules),
-                _ => Arc::new(RuleSet {
-                    rules: how.join(&outer.rules.rules, &inner.rules.rules),
-                }),
+                _ => Arc::new(RuleSet::new(
+                    how.join(outer.rules.rules(), inner.rules.rules()),
+                )),
             },
             base: inner.base.as_ref().or(outer_base).cloned(),
             directory: Arc::clone(&inner.directory),
@@ -289,10 +287,10 @@ fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
         slot.section.enter(head);
         let conditions = std::mem::take(&mut slot.section.conditions);
         let rules = Arc::make_mut(&mut slot.section.rules);
-        rules.rules.push(rule.with_conditions(conditions));
+        rules.push(rule.with_conditions(conditions));
     } else {
         let conditions = std::mem::take(&mut slot.host.conditions);
-        slot.host.rules.rules.push(rule.with_conditions(conditions));
+        slot.host.rules.push(rule.with_conditions(conditions));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     let host: &Host = exchange.host_settings();
     let any = host.options.is_some_and(|options| options.any_uri);
     if host.engine != Some(true)
-        || host.rules.rules.is_empty()
+        || host.rules.rules().is_empty()
         || exchange.notes.get(END).is_some()
         || (exchange.path.first() != Some(&b'/') && !any)
     {
@@ -35,7 +35,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
 pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
     let section: &Section = exchange.section_settings();
     if section.engine != Some(true)
-        || section.rules.rules.is_empty()
+        || section.rules.rules().is_empty()
         || exchange.notes.get(END).is_some()
     {
         return Flow::Declined;

@@ -106,7 +106,7 @@ fn rules(text: &str) -> RuleSet {
             rules.push(draft.with_conditions(std::mem::take(&mut conditions)));
         }
     }
-    RuleSet { rules }
+    RuleSet::new(rules)
 }
 
 fn run_for(rules: &RuleSet, request: &mut Request) -> Outcome {
