@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("bench") => bench(rest),
         Some("sim") => sim(rest),
+        Some("conformance") => conformance(rest),
         Some("cases") => cases::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("docs") => docs(),
@@ -86,6 +87,33 @@ fn sim(arguments: &[String]) -> Vec<&'static str> {
     }
 }
 
+/// Compares relais with httpd: the cases, or for some minutes random configurations.
+fn conformance(arguments: &[String]) -> Vec<&'static str> {
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).cloned()
+    };
+    let mut command = tool::cargo_command(["test", "--package", "relais", "--test", "e2e"]);
+    if arguments.iter().any(|argument| argument == "--random") {
+        command.arg("conformance::search");
+        command.env(
+            "RELAIS_RANDOM_MINUTES",
+            value("--minutes").unwrap_or_else(|| "10".to_owned()),
+        );
+        command.env(
+            "RELAIS_RANDOM_SEED",
+            value("--seed").unwrap_or_else(|| "1".to_owned()),
+        );
+    } else {
+        command.arg("conformance");
+    }
+    if tool::passes(command.args(["--", "--nocapture"])) {
+        Vec::new()
+    } else {
+        vec!["conformance"]
+    }
+}
+
 /// Builds relais and the benchmark with optimisation, and runs the benchmark.
 fn bench(arguments: &[String]) -> Vec<&'static str> {
     if !cargo([
@@ -133,6 +161,9 @@ test [ARGUMENTS]   provides the packages that the tests need, then checks style,
 bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed;
                    `--config` what it costs to read 10 000 virtual hosts
 sim [--seeds N]    runs the tunnel's simulations over N seeds, 10000 if it is not said
+conformance [--random [--minutes N] [--seed S]]
+                   compares relais with httpd: the cases of conformance/, or random configurations, of which each
+                   disagreement is printed as a small case
 cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais
 docs               writes the pages below `docs/` that come from the directive and lint tables
 fuzz [--minutes N] [TARGET]...

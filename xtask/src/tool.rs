@@ -21,8 +21,15 @@ pub(crate) fn target() -> PathBuf {
 
 /// Runs cargo in the workspace; true when it succeeds.
 pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> bool {
+    passes(&mut cargo_command(arguments))
+}
+
+/// cargo with these arguments, to be run in the workspace.
+pub(crate) fn cargo_command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    passes(Command::new(program).args(arguments).current_dir(root()))
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    command
 }
 
 /// Says what is run, runs it and waits; true when it succeeds.

@@ -103,8 +103,39 @@ pub fn normalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), 
     // httpd's URI parser reads slashes in front as one, whatever `MergeSlashes` says, since `//` begins a host there.
     let slashes = raw.iter().take_while(|byte| **byte == b'/').count();
     let raw = &raw[slashes.saturating_sub(1)..];
-    decode(raw, rules.encoded_slashes, out)?;
+    // httpd removes dot segments twice: from the path as it was written, where `/%2F/..` is an ordinary segment that
+    // goes, and from the decoded one (server/request.c, ap_normalize_path before ap_unescape_url).
+    if raw.contains(&b'%') {
+        let mut written = decode_unreserved(raw);
+        remove_dots(&mut written, rules.merge_slashes)?;
+        decode(&written, rules.encoded_slashes, out)?;
+    } else {
+        decode(raw, rules.encoded_slashes, out)?;
+    }
     remove_dots(out, rules.merge_slashes)
+}
+
+/// The path with the escapes of unreserved characters (RFC 3986 section 2.3) taken off, and no others.
+fn decode_unreserved(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        if let (b'%', [high, low, tail @ ..]) = (*byte, tail) {
+            let value = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
+            if let Some(value) = value.filter(|value| is_unreserved(*value)) {
+                out.push(value);
+                rest = tail;
+                continue;
+            }
+        }
+        out.push(*byte);
+    }
+    out
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 fn decode(raw: &[u8], slashes: EncodedSlashes, out: &mut Vec<u8>) -> Result<(), PathError> {
@@ -213,6 +244,8 @@ mod tests {
             ("/a/../b", Ok("/b")),
             ("/x/%2e%2e/a", Ok("/a")),
             ("/x/.%2e/a", Ok("/a")),
+            ("/x/%2F/..", Ok("/x/")),
+            ("/../%2F", Err(PathError::AboveRoot)),
             ("/a/b/../../c", Ok("/c")),
             ("/a/...", Ok("/a/...")),
             ("/.a/..b", Ok("/.a/..b")),

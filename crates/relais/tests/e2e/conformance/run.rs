@@ -303,14 +303,14 @@ impl<'a> Place<'a> {
 
 /// A free address at a host of the loopback network from which nobody connects, so that no connection takes its port
 /// before the program does.
-fn quiet_address() -> SocketAddr {
+pub(super) fn quiet_address() -> SocketAddr {
     TcpListener::bind("127.0.1.99:0")
         .and_then(|listener| listener.local_addr())
         .expect("ask the kernel for a port")
 }
 
 /// The modules that cases use beside those of every test; what a case does not configure has no effect on it.
-fn loads() -> String {
+pub(super) fn loads() -> String {
     let modules = [
         "access_compat",
         "allowmethods",
@@ -371,7 +371,7 @@ impl Names {
 
 /// Leaves out the time and the program's own name. Dates and names that the origin sends in the cases are older and
 /// others, and stay.
-fn normal(line: &str) -> String {
+pub(super) fn normal(line: &str) -> String {
     match line.split_once(": ") {
         Some((name @ ("Date" | "Expires"), value))
             if value.ends_with(" GMT") && !value.contains("1994") =>
