@@ -125,10 +125,9 @@ impl Search {
             let runs = self.both(&smaller);
             let still =
                 |run: &Option<Vec<String>>| run.as_ref().is_some_and(|run| !run[0].is_empty());
-            if let Some(Some(run)) = runs.first() {
-                if !run[0].is_empty() {
-                    difference.clone_from(&run[0]);
-                }
+            let first = runs.first().cloned().flatten().unwrap_or_default();
+            if let Some(seen) = first.into_iter().next().filter(|seen| !seen.is_empty()) {
+                difference = seen;
             }
             match runs.iter().skip(1).position(still) {
                 Some(at) => sample = smaller.swap_remove(at + 1),
