@@ -168,11 +168,11 @@ impl Opener {
     /// # Errors
     /// The connection cannot go on; [`RecordError::alert`] is to be sent.
     pub fn open(&mut self, input: &mut [u8], control: &Control) -> Result<Opened, RecordError> {
-        let &[kind, major, _, high, low, ..] = &*input else {
+        let &[kind, major, minor, high, low, ..] = &*input else {
             return Ok(Opened::Needs(HEAD));
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        if !(CHANGE_CIPHER_SPEC..=DATA).contains(&kind) || major != 3 {
+        if !(CHANGE_CIPHER_SPEC..=DATA).contains(&kind) || (major, minor) != (3, 3) {
             return Err(RecordError::Malformed);
         }
         if length > BODY_MAX {
