@@ -93,6 +93,12 @@ pub fn connection_lists(fields: &Fields, name: &[u8]) -> bool {
 /// Fields that the configuration adds must be added after this, so that a sender cannot name and so remove them.
 /// Host, Content-Length, Authorization and Cookie stay even if named.
 pub fn strip_hop_by_hop(fields: &mut Fields) {
+    strip_named(fields);
+    strip_unnamed(fields);
+}
+
+/// Removes the fields that Connection names, without those that are of one hop by themselves.
+pub fn strip_named(fields: &mut Fields) {
     let mut named = Vec::new();
     for option in fields.get_all("Connection").flat_map(list) {
         // The usual options name fields that go or cannot be there, so most messages need no memory here.
@@ -104,10 +110,14 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
             named.push(b',');
         }
     }
-    let is_named = |name: &[u8]| {
-        !named.is_empty() && list(&named).any(|option| option.eq_ignore_ascii_case(name))
-    };
-    fields.retain(|name, _| !is_hop_by_hop(name) && !is_named(name));
+    if !named.is_empty() {
+        fields.retain(|name, _| !list(&named).any(|option| option.eq_ignore_ascii_case(name)));
+    }
+}
+
+/// Removes the fields that are of one hop by themselves. What Connection names must have gone before.
+pub fn strip_unnamed(fields: &mut Fields) {
+    fields.retain(|name, _| !is_hop_by_hop(name));
 }
 
 /// Whether a field called `name` may be forwarded in a trailer section.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use relais_expr::{Groups, Lookup, Variable};
 use relais_http1::{
-    BodyLength, Expect, Fields, Version, strip_hop_by_hop, write_field, write_request_line,
+    BodyLength, Expect, Fields, Version, strip_hop_by_hop, strip_unnamed, write_field,
+    write_request_line,
 };
 use relais_policy::{
     Balanced, Decision, Directive, Exchange, Flow, Forward, Interim, Module, Respond, Scheme,
@@ -346,7 +347,11 @@ impl Head<'_> {
     /// before that, so that no client can take away what is added.
     fn fields(&self) -> Result<Fields, relais_http1::FieldError> {
         let mut own = self.exchange.fields().clone();
-        strip_hop_by_hop(&mut own);
+        if self.exchange.has_edited_fields() {
+            strip_unnamed(&mut own);
+        } else {
+            strip_hop_by_hop(&mut own);
+        }
         let mut fields = Fields::new();
         for (name, value) in &own {
             if name.eq_ignore_ascii_case(b"Host") || name.eq_ignore_ascii_case(b"Content-Length") {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_expr::State;
-use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead};
+use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead, strip_named};
 use relais_telemetry::Level;
 
 use crate::decision::{Decision, Respond};
@@ -364,6 +364,8 @@ impl<'a> Exchange<'a> {
                 // What was parsed can be put into another list.
                 let _ = joined.append(name, value);
             }
+            // No client may take away what a module sets.
+            strip_named(&mut joined);
             Box::new(joined)
         })
     }
