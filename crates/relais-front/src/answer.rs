@@ -1,10 +1,14 @@
-//! relais' own answers: error pages and redirects, as httpd words them.
+//! relais' own answers: error pages, redirects and files, as httpd words them.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use relais_http1::{
     BodyDecoder, BodyLength, Expect, Fields, PageExtra, RequestHead, Step, Version, error_page,
     reason, write_field, write_status_line,
 };
-use relais_policy::{ErrorDocument, Exchange, Outgoing, Respond};
+use relais_policy::{ErrorDocument, Exchange, FileBody, Outgoing, Respond};
 use relais_telemetry::{Level, httpdate};
 use tokio::time::{Duration, Instant};
 
@@ -73,7 +77,10 @@ pub(crate) async fn own(
         sent.first_byte = Some(turn.begun.elapsed());
     }
     sent.bytes = out.len() as u64;
-    let written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
+    let mut written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
+    if let (Ok(()), Some(file)) = (&written, &respond.file) {
+        written = send_file(turn, client, file, &mut sent).await;
+    }
     let next = match written {
         Err(_) => Next::Drop,
         Ok(()) if keep && (body == Body::Done || discard(turn, client).await) => Next::Request,
@@ -81,6 +88,45 @@ pub(crate) async fn own(
     };
     turn.finish(&sent, &next);
     next
+}
+
+/// Bytes of a file that are read and sent at a time.
+const PIECE: usize = 64 * 1024;
+
+/// Sends a file in pieces that are read off this thread. One that has become
+/// shorter than was announced is an error, on which the connection ends.
+async fn send_file(
+    turn: &Turn<'_>,
+    client: &mut Client,
+    body: &FileBody,
+    sent: &mut Sent,
+) -> io::Result<()> {
+    if turn.exchange.head.method() == b"HEAD" {
+        return Ok(());
+    }
+    let mut piece = Vec::new();
+    let (mut offset, mut left) = (body.offset, body.length);
+    while left > 0 {
+        let file = Arc::clone(&body.file);
+        let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        piece.resize(length, 0);
+        let read = tokio::task::spawn_blocking(move || {
+            let count = file.read_at(&mut piece, offset);
+            count.map(|count| (count, piece))
+        });
+        let (count, bytes) = read.await.map_err(io::Error::other)??;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let part = bytes.get(..count).unwrap_or_default();
+        write_all_within(turn.spec().timeout, &mut client.stream, part).await?;
+        offset += count as u64;
+        left -= count as u64;
+        sent.body += count as u64;
+        sent.bytes += count as u64;
+        piece = bytes;
+    }
+    Ok(())
 }
 
 /// What the configuration puts in the place of an error's page.
@@ -268,9 +314,12 @@ fn write(
     let bodiless = matches!(status, 204 | 304);
     let page: &[u8] = if status == 205 { b"" } else { page };
     let is_head = turn.exchange.head.method() == b"HEAD";
-    if !is_head && !bodiless {
-        let length = page.len().to_string();
-        field(&mut out, b"Content-Length", length.as_bytes());
+    let length = match &respond.file {
+        Some(file) => Some(file.length),
+        None => (!is_head).then_some(page.len() as u64),
+    };
+    if let Some(length) = length.filter(|_| !bodiless) {
+        field(&mut out, b"Content-Length", length.to_string().as_bytes());
     }
     let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
     match upgrade {

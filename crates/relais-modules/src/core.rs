@@ -1,5 +1,6 @@
 //! core: the server's identity, its time limits and how requests are read.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use relais_policy::{
 };
 use relais_telemetry::{Levels, Target};
 
+use crate::files::Links;
 use crate::values;
 
 /// core.
@@ -37,6 +39,14 @@ pub struct Host {
     merge_slashes: Option<bool>,
     tokens: Option<&'static str>,
     trace: Option<bool>,
+    document_root: Option<PathBuf>,
+}
+
+impl Host {
+    /// `DocumentRoot`, absolute.
+    pub(crate) fn document_root(&self) -> Option<&PathBuf> {
+        self.document_root.as_ref()
+    }
 }
 
 /// Per-section settings.
@@ -44,11 +54,17 @@ pub struct Host {
 pub struct Section {
     canonical_name: Option<bool>,
     body_max: Option<u64>,
+    links: Option<Links>,
     /// `ErrorDocument`; `None` is `default`.
     error_documents: Vec<(u16, Option<Document>)>,
 }
 
 impl Section {
+    /// Which symbolic links `Options` lets be followed.
+    pub(crate) fn links(&self) -> Links {
+        self.links.unwrap_or(Links::Followed)
+    }
+
     /// `UseCanonicalName`.
     #[must_use]
     pub fn canonical_name(&self) -> bool {
@@ -162,6 +178,48 @@ impl Module for Core {
             &[],
             &["Error not here"],
         ),
+        Directive {
+            name: "DocumentRoot",
+            syntax: "DocumentRoot directory-path",
+            context: Context::HOST,
+            default: None,
+            doc: "The folder whose files answer what no rule proxies; without it there are none.",
+            accepts: &["DocumentRoot /var/www/html", "DocumentRoot htdocs"],
+            refuses: &["DocumentRoot", "DocumentRoot a b"],
+            set: Set::Take1(|slot, word| {
+                slot.host.document_root = Some(slot.place.path(word));
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "Options",
+            syntax: "Options [+|-]option [[+|-]option] ...",
+            context: Context::ANY,
+            default: Some("FollowSymlinks"),
+            doc: "Which symbolic links are followed on the way to a file; the other options are about what relais does not do.",
+            accepts: &[
+                "Options None",
+                "Options Indexes FollowSymLinks",
+                "Options -FollowSymLinks +SymLinksIfOwnerMatch",
+                "Options -Indexes",
+            ],
+            refuses: &[
+                "Options",
+                "Options +Indexes FollowSymLinks",
+                "Options Following",
+            ],
+            set: Set::Words(options),
+        },
+        Directive {
+            name: "AllowOverride",
+            syntax: "AllowOverride All|None|directive-type [directive-type] ...",
+            context: Context::DIRECTORY,
+            default: Some("None"),
+            doc: "What .htaccess files may set; relais reads none, and warns where httpd would.",
+            accepts: &["AllowOverride None", "AllowOverride none"],
+            refuses: &["AllowOverride", "AllowOverride Everything"],
+            set: Set::Words(allow_override),
+        },
         Directive {
             name: "ServerName",
             syntax: "ServerName [scheme://]domain-name|ip-address[:port]",
@@ -606,6 +664,7 @@ impl Module for Core {
             merge_slashes: inner.merge_slashes.or(outer.merge_slashes),
             tokens: outer.tokens,
             trace: inner.trace.or(outer.trace),
+            document_root: inner.document_root.or_else(|| outer.document_root.clone()),
         }
     }
 
@@ -613,6 +672,7 @@ impl Module for Core {
         Section {
             canonical_name: inner.canonical_name.or(outer.canonical_name),
             body_max: inner.body_max.or(outer.body_max),
+            links: inner.links.or(outer.links),
             error_documents: [inner.error_documents.as_slice(), &outer.error_documents].concat(),
         }
     }
@@ -784,6 +844,90 @@ pub(crate) fn error_document(exchange: &Exchange<'_>, status: u16) -> Option<Err
     let mut state = State::default();
     document.text.eval(&answered, &mut state, &mut text);
     Some((document.kind)(text))
+}
+
+/// Options in lower case. Those after the first three ask for what relais does
+/// not do.
+const OPTIONS: &[&str] = &[
+    "none",
+    "followsymlinks",
+    "symlinksifownermatch",
+    "all",
+    "indexes",
+    "multiviews",
+    "execcgi",
+    "includes",
+    "includesnoexec",
+];
+
+fn options(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
+    let sign = |word: &Text| {
+        word.bytes()
+            .first()
+            .copied()
+            .filter(|b| matches!(b, b'+' | b'-'))
+    };
+    let signed = words.iter().filter(|word| sign(word).is_some()).count();
+    if signed != 0 && signed != words.len() {
+        return Err(Problem::new(
+            "Either all Options must start with + or -, or no Option may",
+        ));
+    }
+    if signed == 0 {
+        slot.section.links = Some(Links::Refused);
+    }
+    for word in words {
+        let name = word.slice(usize::from(sign(word).is_some())..word.len());
+        let on = sign(word) != Some(b'-');
+        let links = match values::choice(&name, "Options", OPTIONS)? {
+            0 => continue,
+            1 if on => Links::Followed,
+            2 if on => Links::SameOwner,
+            3 if on => Links::Followed,
+            1..=3 => Links::Refused,
+            _ => {
+                if on {
+                    let note = format!("Options {} has no effect here", name.lossy());
+                    slot.diagnostics
+                        .push(Diagnostic::note("RC0203", word.span(), note));
+                }
+                continue;
+            }
+        };
+        slot.section.links = Some(links);
+    }
+    Ok(())
+}
+
+fn allow_override(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
+    const KINDS: &[&str] = &[
+        "None",
+        "All",
+        "AuthConfig",
+        "FileInfo",
+        "Indexes",
+        "Limit",
+        "Options",
+    ];
+    for word in words {
+        let kind = word.slice(
+            0..word
+                .bytes()
+                .iter()
+                .position(|&byte| byte == b'=')
+                .unwrap_or(word.len()),
+        );
+        if kind.eq_ignore_case("Nonfatal") {
+            continue;
+        }
+        if values::choice(&kind, "AllowOverride", KINDS)? != 0 {
+            let message =
+                "relais reads no .htaccess files: what they hold must stand in the configuration";
+            slot.diagnostics
+                .push(Diagnostic::warning("RC0321", word.span(), message));
+        }
+    }
+    Ok(())
 }
 
 fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {

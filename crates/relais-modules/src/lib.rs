@@ -9,6 +9,7 @@
 mod address;
 mod configure;
 pub mod core;
+mod files;
 mod known;
 mod methods;
 pub mod mod_access_compat;
@@ -21,11 +22,13 @@ pub mod mod_authz_core;
 pub mod mod_authz_groupfile;
 pub mod mod_authz_host;
 pub mod mod_authz_user;
+pub mod mod_dir;
 pub mod mod_env;
 pub mod mod_expires;
 pub mod mod_headers;
 pub mod mod_log_config;
 pub mod mod_logio;
+pub mod mod_mime;
 pub mod mod_proxy;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
@@ -93,6 +96,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("RC0503", "the certificates of origins are not verified"),
     ("RC0504", "a setting of OpenSSL has no counterpart here"),
     (
+        "RC0321",
+        "AllowOverride asks for .htaccess files, of which relais reads none",
+    ),
+    (
         "RC0601",
         "TunnelPing is not shorter than TunnelIdleTimeout, so that it never happens",
     ),
@@ -125,6 +132,8 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_auth_basic::AuthBasic>::new(),
     &Registered::<mod_ssl::Ssl>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
+    &Registered::<mod_mime::Mime>::new(),
+    &Registered::<mod_dir::Dir>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
     &Registered::<mod_proxy_http::ProxyHttp>::new(),
@@ -150,6 +159,7 @@ pub static PHASES: Phases = Phases {
         mod_rewrite::translate,
         mod_proxy::translate,
         mod_alias::translate,
+        files::translate,
     ],
     header_parser: &[mod_setenvif::header_parser],
     // httpd: mod_allowmethods is REALLY_FIRST, then the checkers as Satisfy
@@ -170,7 +180,7 @@ pub static PHASES: Phases = Phases {
         mod_headers::fixup,
     ],
     // httpd: the core's checks of the method, then the handler `proxy-server`.
-    respond: &[core::respond, mod_proxy_http::respond],
+    respond: &[core::respond, mod_proxy_http::respond, files::respond],
     response: &[mod_proxy::respond_head],
     outgoing: &[
         mod_rewrite::outgoing,

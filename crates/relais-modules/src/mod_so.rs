@@ -83,8 +83,6 @@ const LATER: &[&str] = &[
     "status",
     "deflate",
     "filter",
-    "dir",
-    "mime",
     "brotli",
     "cache",
     "cache_disk",

@@ -3,6 +3,7 @@
 //! The [`fmt::Display`] form is the language of the decision fixtures.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::balancer::Balanced;
@@ -46,9 +47,31 @@ pub struct Respond {
     pub body: Option<Vec<u8>>,
     /// It answers a request without TLS on a port of TLS, and its page says so.
     pub plain_on_tls: bool,
+    /// A file, or a part of one, that follows in place of the body.
+    pub file: Option<Box<FileBody>>,
     /// What the error log says.
-    pub log: Option<String>,
+    pub log: Option<Box<str>>,
 }
+
+/// A part of an open file.
+#[derive(Clone, Debug)]
+pub struct FileBody {
+    /// The file.
+    pub file: Arc<File>,
+    /// The first byte that is sent.
+    pub offset: u64,
+    /// How many bytes are.
+    pub length: u64,
+}
+
+impl PartialEq for FileBody {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+            && (self.offset, self.length) == (other.offset, other.length)
+    }
+}
+
+impl Eq for FileBody {}
 
 impl Respond {
     /// The standard page of a status.
@@ -61,6 +84,7 @@ impl Respond {
             fields: Vec::new(),
             body: None,
             plain_on_tls: false,
+            file: None,
             log: None,
         }
     }
@@ -80,7 +104,7 @@ impl Respond {
 
     /// The same with a line for the error log.
     #[must_use]
-    pub fn logged(status: u16, log: impl Into<String>) -> Self {
+    pub fn logged(status: u16, log: impl Into<Box<str>>) -> Self {
         Self {
             log: Some(log.into()),
             ..Self::status(status)

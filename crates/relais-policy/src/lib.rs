@@ -28,7 +28,7 @@ pub use balancer::{
     Balanced, BalancerSettings, BalancerSpec, HealthMethod, HealthSpec, MemberSpec, MemberStatus,
     Method, Sticky, write_connection,
 };
-pub use decision::{Decision, Forward, Interim, Overrides, Respond, Treatment};
+pub use decision::{Decision, FileBody, Forward, Interim, Overrides, Respond, Treatment};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
     Answer, Connection, Environment, ErrorDocument, Exchange, Flow, Load, LogLine, Lookup,

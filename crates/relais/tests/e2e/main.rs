@@ -12,6 +12,7 @@ mod browser;
 mod conformance;
 mod curl;
 mod desync;
+mod files;
 mod harness;
 mod lifecycle;
 mod origins;
