@@ -92,13 +92,13 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0320",
         "a group of Require lines holds only negative ones, so that nobody gets in",
     ),
-    ("RC0502", "a protocol overrides those before it"),
-    ("RC0503", "the certificates of origins are not verified"),
-    ("RC0504", "a setting of OpenSSL has no counterpart here"),
     (
         "RC0321",
         "AllowOverride asks for .htaccess files, of which relais reads none",
     ),
+    ("RC0502", "a protocol overrides those before it"),
+    ("RC0503", "the certificates of origins are not verified"),
+    ("RC0504", "a setting of OpenSSL has no counterpart here"),
     (
         "RC0601",
         "TunnelPing is not shorter than TunnelIdleTimeout, so that it never happens",
