@@ -622,6 +622,6 @@ const RESTARTS_MAX: u32 = 10;
 fn unhandled() -> Decision {
     Decision::Respond(Respond::logged(
         404,
-        "no rule proxies this path and relais serves no files",
+        "no rule proxies this path and there is no DocumentRoot",
     ))
 }

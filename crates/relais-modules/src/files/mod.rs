@@ -21,17 +21,37 @@ use crate::{core, mod_dir, mod_mime, own_url};
 /// Maps the path below `DocumentRoot` (httpd's core `translate_name`, the last
 /// of them).
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
-    let root = exchange.host_settings::<core::Host>().document_root();
-    let Some(root) = root else {
-        return Flow::Declined;
-    };
-    if exchange.path.first() != Some(&b'/') {
-        return Flow::Declined;
+    match root(exchange) {
+        Some(root) if exchange.path.first() == Some(&b'/') => {
+            exchange.file = Some([root, &exchange.path].concat());
+            Flow::Done
+        }
+        _ => Flow::Declined,
     }
+}
+
+/// The file that a rule of mod_rewrite in server context names: below
+/// `DocumentRoot`, whether or not the path begins with that folder already.
+/// httpd takes a path as it is when its first segment exists anywhere on the
+/// disk; relais serves nothing outside of the root this way. `None` without a
+/// root, or where the path would climb.
+pub(crate) fn rewritten(exchange: &Exchange<'_>, path: &[u8]) -> Option<Vec<u8>> {
+    let root = root(exchange)?;
+    if path.split(|&byte| byte == b'/').any(|name| name == b"..") {
+        return None;
+    }
+    let is_whole = path
+        .strip_prefix(root)
+        .is_some_and(|rest| !root.is_empty() && rest.starts_with(b"/"));
+    let root: &[u8] = if is_whole { b"" } else { root };
+    Some([root, path].concat())
+}
+
+/// `DocumentRoot` without its last slash.
+fn root<'a>(exchange: &Exchange<'a>) -> Option<&'a [u8]> {
+    let root = exchange.host_settings::<core::Host>().document_root()?;
     let root = root.as_os_str().as_encoded_bytes();
-    let root = root.strip_suffix(b"/").unwrap_or(root);
-    exchange.file = Some([root, &exchange.path].concat());
-    Flow::Done
+    Some(root.strip_suffix(b"/").unwrap_or(root))
 }
 
 /// Answers with the file that the request has been mapped to.

@@ -10,7 +10,7 @@ use relais_telemetry::Level;
 
 use super::maps::{Answer, Found, Map};
 use super::{Host, Section, cookie, targets};
-use crate::{mod_proxy, own_url};
+use crate::{files, mod_proxy, own_url};
 
 /// mod_rewrite's `translate_name`, before mod_proxy's.
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
@@ -146,13 +146,20 @@ fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
             exchange.query = query;
             Flow::Declined
         }
-        Outcome::Rewritten { path, .. } => {
-            let log = format!(
-                "rewritten to {} without [P], [PT] or [R], and relais serves no files",
-                path.escape_ascii()
-            );
-            Flow::Decide(Decision::Respond(Respond::logged(404, log)))
-        }
+        Outcome::Rewritten { path, query } => match files::rewritten(exchange, &path) {
+            Some(file) => {
+                exchange.query = query;
+                exchange.file = Some(file);
+                Flow::Done
+            }
+            None => {
+                let log = format!(
+                    "rewritten to {} without [P], [PT] or [R], and no DocumentRoot has it",
+                    path.escape_ascii()
+                );
+                Flow::Decide(Decision::Respond(Respond::logged(404, log)))
+            }
+        },
         other => carry_out(exchange, other),
     }
 }

@@ -13,6 +13,12 @@ const CONFIGURATION: &str = "\
 DocumentRoot DIR/root
 LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
 LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
+LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
+RewriteEngine On
+RewriteRule ^/page/ /app/index.html [L]
+RewriteRule ^/whole$ DIR/root/a.html [L]
+RewriteRule ^/up$ /app/../../types [L]
+RewriteRule ^/behind$ /closed/x.html [L]
 TypesConfig DIR/types
 AddType application/wasm .wasm
 AddEncoding gzip .gz
@@ -104,6 +110,8 @@ fn files_are_served_as_their_place_and_name_say() {
             "packed",
         ),
         ("GET /unknown.kind", 200, &[], "?"),
+        ("GET /page/1/2", 200, &[], "<p>app"),
+        ("GET /whole", 200, &[], "hello\n"),
         (
             "OPTIONS /a.html",
             200,
@@ -142,6 +150,8 @@ fn files_are_served_as_their_place_and_name_say() {
         ("GET /link.html", 403, &[], "*"),
         ("GET /linked/in", 200, &[], "hello\n"),
         ("GET /closed/x.html", 403, &[], "*"),
+        ("GET /behind", 403, &[], "*"),
+        ("GET /up", 404, &[], "*"),
         ("GET /d.secret", 403, &[], "*"),
         ("GET /../types", 400, &[], "*"),
         ("GET /%2e%2e/types", 400, &[], "*"),
