@@ -213,12 +213,32 @@ impl Module for Core {
         Directive {
             name: "AllowOverride",
             syntax: "AllowOverride All|None|directive-type [directive-type] ...",
-            context: Context::DIRECTORY,
+            context: Context::DIRECTORY.or(Context::PROXY),
             default: Some("None"),
             doc: "What .htaccess files may set; relais reads none, and warns where httpd would.",
             accepts: &["AllowOverride None", "AllowOverride none"],
             refuses: &["AllowOverride", "AllowOverride Everything"],
             set: Set::Words(allow_override),
+        },
+        Directive {
+            name: "Protocols",
+            syntax: "Protocols protocol ...",
+            context: Context::HOST,
+            default: Some("http/1.1"),
+            doc: "The protocols that clients may speak; of those that are listed relais offers http/1.1, and warns of the others.",
+            accepts: &["Protocols http/1.1", "Protocols h2 h2c http/1.1"],
+            refuses: &["Protocols", "Protocols h2", "Protocols spdy http/1.1"],
+            set: Set::Words(protocols),
+        },
+        Directive {
+            name: "ProtocolsHonorOrder",
+            syntax: "ProtocolsHonorOrder On|Off",
+            context: Context::HOST,
+            default: Some("On"),
+            doc: "Whose preference among protocols counts.",
+            accepts: &["ProtocolsHonorOrder On"],
+            refuses: &[],
+            set: Set::Ignored("there is one protocol to choose, http/1.1"),
         },
         Directive {
             name: "ServerName",
@@ -928,6 +948,32 @@ fn allow_override(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
         }
     }
     Ok(())
+}
+
+/// `Protocols`: a client that is not offered HTTP/2 speaks HTTP/1.1, so what is
+/// left of such a list is honoured.
+fn protocols(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
+    let mut spoken = false;
+    for word in words {
+        match values::choice(word, "Protocols", &["http/1.1", "h2", "h2c", "acme-tls/1"])? {
+            0 => spoken = true,
+            _ => {
+                let message = format!(
+                    "{} is not offered: relais speaks HTTP/1.1, which clients turn to",
+                    word.lossy()
+                );
+                slot.diagnostics
+                    .push(Diagnostic::warning("RC0322", word.span(), message));
+            }
+        }
+    }
+    match words {
+        [first, ..] if !spoken => Err(Problem::not_yet(
+            first.span(),
+            "a host without http/1.1 could not be spoken to: HTTP/2 is not implemented yet",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {

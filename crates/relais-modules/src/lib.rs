@@ -96,6 +96,7 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0321",
         "AllowOverride asks for .htaccess files, of which relais reads none",
     ),
+    ("RC0322", "Protocols names one that relais does not speak"),
     ("RC0502", "a protocol overrides those before it"),
     ("RC0503", "the certificates of origins are not verified"),
     ("RC0504", "a setting of OpenSSL has no counterpart here"),

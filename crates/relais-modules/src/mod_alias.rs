@@ -1,8 +1,8 @@
-//! mod_alias: redirects by path.
+//! mod_alias: redirects by path, and folders outside of the document root.
 //!
-//! Those of a server are tried when the path is mapped, behind rewriting and
-//! `ProxyPass`; those of a section among the fixups, where they win over both
-//! (mod_alias.html).
+//! Redirects of a server are tried when the path is mapped, behind rewriting
+//! and `ProxyPass`, and aliases behind them; redirects of a section among the
+//! fixups, where they win over both (mod_alias.html).
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use relais_policy::{
     Context, Decision, Directive, Exchange, Flow, Module, Problem, Respond, Set, SetResult, Slot,
 };
 
+use crate::files::climbs;
+use crate::mod_proxy::covered;
 use crate::{own_url, values};
 
 /// mod_alias.
@@ -19,13 +21,25 @@ pub struct Alias;
 
 /// Per-server settings.
 #[derive(Clone, Default, Debug)]
-pub struct Host(Vec<Arc<Redirect>>);
+pub struct Host {
+    redirects: Vec<Arc<Redirect>>,
+    aliases: Vec<Arc<Place>>,
+}
 
 /// Per-section settings.
 #[derive(Clone, Default, Debug)]
 pub struct Section {
     redirects: Vec<Arc<Redirect>>,
     relative: Option<bool>,
+    alias: Option<Arc<Place>>,
+}
+
+/// An alias: paths and where their files are.
+#[derive(Debug)]
+struct Place {
+    paths: Paths,
+    /// Absolute; with `$1` and the like behind a pattern.
+    file: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -52,6 +66,29 @@ impl Module for Alias {
     type Host = Host;
     type Section = Section;
     const DIRECTIVES: &'static [Directive<Self>] = &[
+        Directive {
+            name: "Alias",
+            syntax: "Alias [URL-path] file-path|directory-path",
+            context: Context::HOST.or(Context::DIRECTORY),
+            default: None,
+            doc: "Serves a path and what is below it from a file or folder outside of DocumentRoot.",
+            accepts: &[
+                "Alias /icons/ /usr/share/icons/",
+                "Alias /one.txt files/one.txt",
+            ],
+            refuses: &["Alias", "Alias /icons", "Alias /a /b /c"],
+            set: Set::Words(|slot, words| alias(slot, words, false)),
+        },
+        Directive {
+            name: "AliasMatch",
+            syntax: "AliasMatch regex file-path|directory-path",
+            context: Context::HOST,
+            default: None,
+            doc: "Serves paths that match from files whose names `$0` to `$9` are put into.",
+            accepts: &["AliasMatch ^/icons/(.*\\.png)$ /usr/share/icons/$1"],
+            refuses: &["AliasMatch", "AliasMatch ^/x", "AliasMatch ( /x"],
+            set: Set::Words(|slot, words| alias(slot, words, true)),
+        },
         Directive {
             name: "Redirect",
             syntax: "Redirect [status] [URL-path] URL",
@@ -133,7 +170,12 @@ impl Module for Alias {
     ];
 
     fn merge_host(outer: &Host, inner: &Host) -> Host {
-        Host(inner.0.iter().chain(&outer.0).cloned().collect())
+        let redirects = inner.redirects.iter().chain(&outer.redirects);
+        let aliases = inner.aliases.iter().chain(&outer.aliases);
+        Host {
+            redirects: redirects.cloned().collect(),
+            aliases: aliases.cloned().collect(),
+        }
     }
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {
@@ -141,6 +183,7 @@ impl Module for Alias {
         Section {
             redirects: inner_first.cloned().collect(),
             relative: inner.relative.or(outer.relative),
+            alias: inner.alias.clone().or_else(|| outer.alias.clone()),
         }
     }
 }
@@ -212,7 +255,33 @@ fn add(slot: &mut Slot<'_, Alias>, status: u16, words: &[Text], regex: bool) -> 
     let redirect = Arc::new(Redirect { paths, status, url });
     match in_section {
         true => slot.section.redirects.push(redirect),
-        false => slot.host.0.push(redirect),
+        false => slot.host.redirects.push(redirect),
+    }
+    Ok(())
+}
+
+fn alias(slot: &mut Slot<'_, Alias>, words: &[Text], regex: bool) -> SetResult {
+    let (paths, file) = match (slot.place.section, words) {
+        (None, [pattern, file]) if regex => {
+            let pattern = values::regex(pattern, RegexFlags::default())?;
+            (Paths::Match(pattern), file)
+        }
+        (None, [path, file]) => (Paths::Below(path.bytes().into()), file),
+        (Some(_), [file]) => (Paths::Section(None), file),
+        (Some(_), [_, extra, ..]) => {
+            let message = "inside of a section, Alias takes only the file";
+            return Err(Problem::at(extra.span(), message));
+        }
+        _ => return Err(Problem::new("an alias needs a path and a file")),
+    };
+    let file = slot.place.path(file).into_os_string().into_encoded_bytes();
+    let place = Arc::new(Place {
+        paths,
+        file: file.into(),
+    });
+    match slot.place.section {
+        Some(_) => slot.section.alias = Some(place),
+        None => slot.host.aliases.push(place),
     }
     Ok(())
 }
@@ -228,7 +297,21 @@ fn is_url(url: &[u8]) -> bool {
 /// httpd: mod_alias' translate_name, for what stands in a server.
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     let host: &Host = exchange.host_settings();
-    redirect(exchange, &host.0)
+    match redirect(exchange, &host.redirects) {
+        Flow::Declined => {}
+        decided => return decided,
+    }
+    let own = exchange.section_settings::<Section>().alias.clone();
+    let mut places = own.iter().chain(&host.aliases);
+    let Some(file) = places.find_map(|place| place.file(&exchange.path)) else {
+        return Flow::Declined;
+    };
+    if climbs(&file) {
+        let why = "the name of an alias's file climbs";
+        return Flow::Decide(Decision::Respond(Respond::logged(403, why)));
+    }
+    exchange.file = Some(file);
+    Flow::Done
 }
 
 /// httpd: mod_alias' fixups, for what stands in a section.
@@ -266,6 +349,25 @@ fn redirect(exchange: &Exchange<'_>, redirects: &[Arc<Redirect>]) -> Flow {
         status,
         location: target,
     })
+}
+
+impl Place {
+    /// The file of a path; `None` if it is another's.
+    fn file(&self, path: &[u8]) -> Option<Vec<u8>> {
+        match &self.paths {
+            Paths::Section(_) => Some(self.file.to_vec()),
+            Paths::Below(prefix) => {
+                let rest = path.get(covered(prefix, path)?..)?;
+                Some([&self.file, rest].concat())
+            }
+            Paths::Match(regex) => {
+                let captures = regex.captures(path).ok().flatten()?;
+                let mut file = Vec::new();
+                values::substitute(&self.file, &Groups::new(path, captures), &mut file);
+                Some(file)
+            }
+        }
+    }
 }
 
 impl Redirect {
@@ -311,27 +413,6 @@ impl Redirect {
     }
 }
 
-/// How much of a path a prefix covers, on whole segments; several slashes count
-/// as one (`alias_matches`).
-fn covered(prefix: &[u8], path: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    let mut index = 0;
-    while let Some(&byte) = prefix.get(index) {
-        if path.get(at) != Some(&byte) {
-            return None;
-        }
-        let slashes = |text: &[u8]| text.iter().take_while(|&&byte| byte == b'/').count();
-        let (ours, theirs) = match byte {
-            b'/' => (slashes(&prefix[index..]), slashes(&path[at..])),
-            _ => (1, 1),
-        };
-        index += ours;
-        at += theirs;
-    }
-    let whole = prefix.last() == Some(&b'/') || matches!(path.get(at), None | Some(b'/'));
-    whole.then_some(at)
-}
-
 /// `ap_os_escape_path`.
 fn escape(path: &[u8], out: &mut Vec<u8>) {
     escape_but(path, b"", out);
@@ -356,22 +437,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_end_at_segments() {
-        let table: &[(&str, &str, Option<usize>)] = &[
-            ("/red", "/red", Some(4)),
-            ("/red", "/red/x", Some(4)),
-            ("/red", "/redder", None),
-            ("/red/", "/red/x", Some(5)),
-            ("/red/", "/red", None),
-            ("/a/b", "/a//b/c", Some(5)),
-            ("/", "/x", Some(1)),
+    fn files_of_aliases() {
+        let place = |paths, file: &str| Place {
+            paths,
+            file: file.as_bytes().into(),
+        };
+        let below = |prefix: &str| Paths::Below(prefix.as_bytes().into());
+        let regex = Regex::new(b"^/i(.*)$", RegexFlags::default()).unwrap();
+        let table: &[(Place, &str, Option<&str>)] = &[
+            (
+                place(below("/i"), "/srv/i"),
+                "/i/a.png",
+                Some("/srv/i/a.png"),
+            ),
+            (
+                place(below("/i/"), "/srv/i/"),
+                "/i/a.png",
+                Some("/srv/i/a.png"),
+            ),
+            (place(below("/i"), "/srv/i"), "/in", None),
+            (
+                place(Paths::Section(None), "/srv/one"),
+                "/x/y",
+                Some("/srv/one"),
+            ),
+            (
+                place(Paths::Match(regex), "/srv/$1"),
+                "/i../x",
+                Some("/srv/../x"),
+            ),
         ];
-        for &(prefix, path, expected) in table {
-            assert_eq!(
-                covered(prefix.as_bytes(), path.as_bytes()),
-                expected,
-                "{prefix} {path}"
-            );
+        for (place, path, expected) in table {
+            let file = place.file(path.as_bytes());
+            assert_eq!(file.as_deref(), expected.map(str::as_bytes), "{path}");
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
 /// root, or where the path would climb.
 pub(crate) fn rewritten(exchange: &Exchange<'_>, path: &[u8]) -> Option<Vec<u8>> {
     let root = root(exchange)?;
-    if path.split(|&byte| byte == b'/').any(|name| name == b"..") {
+    if climbs(path) {
         return None;
     }
     let is_whole = path
@@ -45,6 +45,11 @@ pub(crate) fn rewritten(exchange: &Exchange<'_>, path: &[u8]) -> Option<Vec<u8>>
         .is_some_and(|rest| !root.is_empty() && rest.starts_with(b"/"));
     let root: &[u8] = if is_whole { b"" } else { root };
     Some([root, path].concat())
+}
+
+/// Whether a name has a segment that leads upwards.
+pub(crate) fn climbs(file: &[u8]) -> bool {
+    file.split(|&byte| byte == b'/').any(|name| name == b"..")
 }
 
 /// `DocumentRoot` without its last slash.

@@ -26,7 +26,7 @@ use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, Se
 pub(crate) use balancer::is_balancer;
 pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
-pub(crate) use pass::translate;
+pub(crate) use pass::{covered, translate};
 pub(crate) use reverse::respond_head;
 pub(crate) use url::{Parts, check_target, proxy_error, split};
 pub(crate) use via::apply as apply_via;

@@ -392,7 +392,7 @@ fn interpolate(target: &[u8], environment: &Environment) -> Vec<u8> {
 
 /// How much of a path a prefix covers: whole segments, where any number of
 /// slashes counts as one (`alias_match`).
-fn covered(prefix: &[u8], path: &[u8]) -> Option<usize> {
+pub(crate) fn covered(prefix: &[u8], path: &[u8]) -> Option<usize> {
     let (mut p, mut at) = (0, 0);
     while let Some(&byte) = prefix.get(p) {
         if path.get(at) != Some(&byte) {

@@ -19,6 +19,9 @@ RewriteRule ^/page/ /app/index.html [L]
 RewriteRule ^/whole$ DIR/root/a.html [L]
 RewriteRule ^/up$ /app/../../types [L]
 RewriteRule ^/behind$ /closed/x.html [L]
+LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
+Alias /elsewhere DIR/other
+AliasMatch ^/match(.*)$ DIR/root/$1
 TypesConfig DIR/types
 AddType application/wasm .wasm
 AddEncoding gzip .gz
@@ -67,6 +70,8 @@ fn start() -> Running {
         "text/html html htm\ntext/plain txt\n",
     )
     .expect("the types");
+    fs::create_dir_all(site.dir.join("other")).expect("a folder");
+    fs::write(site.dir.join("other/o.txt"), "other").expect("a file");
     symlink("../a.html", root.join("linked/in")).expect("a link");
     symlink("a.html", root.join("link.html")).expect("a link");
     let open = fs::Permissions::from_mode(0o755);
@@ -150,6 +155,15 @@ fn files_are_served_as_their_place_and_name_say() {
         ("GET /link.html", 403, &[], "*"),
         ("GET /linked/in", 200, &[], "hello\n"),
         ("GET /closed/x.html", 403, &[], "*"),
+        (
+            "GET /elsewhere/o.txt",
+            200,
+            &[("Content-Type", "text/plain")],
+            "other",
+        ),
+        ("GET /elsewhere", 301, &[], "*"),
+        ("GET /elsewherex", 404, &[], "*"),
+        ("GET /match/a.html", 200, &[], "hello\n"),
         ("GET /behind", 403, &[], "*"),
         ("GET /up", 404, &[], "*"),
         ("GET /d.secret", 403, &[], "*"),
