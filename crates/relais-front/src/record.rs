@@ -1,5 +1,6 @@
 //! The access log's view of a request.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -318,8 +319,11 @@ impl Record for Line<'_> {
         (!self.turn.url.is_empty()).then_some(b"proxy-server")
     }
 
-    fn filename(&self) -> Option<&[u8]> {
-        Some(self.turn.url.as_slice()).filter(|url| !url.is_empty())
+    fn filename(&self) -> Option<Cow<'_, [u8]>> {
+        if self.turn.url.is_empty() {
+            return self.turn.exchange.file.as_deref().map(Cow::Borrowed);
+        }
+        Some(Cow::Owned([b"proxy:", self.turn.url.as_slice()].concat()))
     }
 
     fn body_bytes(&self) -> u64 {

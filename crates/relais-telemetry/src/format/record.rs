@@ -1,5 +1,6 @@
 //! The facts a log line is made from.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
@@ -53,7 +54,7 @@ pub trait Record {
         None
     }
     /// What the path was mapped to: a file, or `proxy:` and a URL.
-    fn filename(&self) -> Option<&[u8]> {
+    fn filename(&self) -> Option<Cow<'_, [u8]>> {
         None
     }
 

@@ -52,7 +52,7 @@ pub(super) fn early(what: &What, record: &dyn Record, zone: &Zone, out: &mut Vec
         What::LocalAddr => addr(record.local_addr().ip(), out),
         What::User => user(record.user(), out),
         What::RequestLine => optional(record.request_line(), out),
-        What::File => optional(record.filename(), out),
+        What::File => optional(record.filename().as_deref(), out),
         What::Path => optional(record.path(), out),
         What::Query => query(record.query(), out),
         What::Method => escape::access(record.method(), out),

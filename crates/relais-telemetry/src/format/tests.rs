@@ -4,6 +4,7 @@
 //! the expected text is what it printed, but for durations. Rows with facts that request cannot have (a user, IPv6, an
 //! aborted connection, TLS, differing redirects) follow the manual pages.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -119,8 +120,8 @@ impl Record for Facts {
     fn handler(&self) -> Option<&[u8]> {
         self.handler
     }
-    fn filename(&self) -> Option<&[u8]> {
-        self.filename
+    fn filename(&self) -> Option<Cow<'_, [u8]>> {
+        self.filename.map(Cow::Borrowed)
     }
     fn body_bytes(&self) -> u64 {
         self.body
