@@ -29,7 +29,7 @@ impl Module for Env {
             syntax: "SetEnv env-variable [value]",
             context: Context::ANY,
             default: None,
-            doc: "Sets a variable of the request, when its path has been mapped.",
+            doc: "Sets a variable of the request, when its path has been mapped and nothing else has set it.",
             accepts: &["SetEnv A b", "SetEnv A", "SetEnv A \"b c\""],
             refuses: &["SetEnv", "SetEnv A b c"],
             set: Set::Take12(|slot, name, value| {
@@ -103,11 +103,14 @@ fn pass_env(slot: &mut Slot<'_, Env>, name: &Text) -> SetResult {
     Ok(())
 }
 
-/// httpd: mod_env's fixups.
+/// httpd: mod_env's fixups, which lay the request's variables over these: what
+/// `SetEnvIf` or a rewrite has set stays.
 pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
     let section = std::sync::Arc::clone(&exchange.section);
     for (name, value) in &section.get::<Section>().values {
-        exchange.environment.set(name, Some(value));
+        if exchange.environment.get(name).is_none() {
+            exchange.environment.set(name, Some(value));
+        }
     }
     Flow::Declined
 }

@@ -286,11 +286,29 @@ pub(crate) fn header_parser(exchange: &mut Exchange<'_>) -> Flow {
     Flow::Declined
 }
 
+/// Whether a pattern is only text. httpd looks for such a one without its
+/// regular expressions, has no groups then, and takes `$1` as it is
+/// (`non_regex_pattern`).
+fn is_plain(pattern: &[u8]) -> bool {
+    let mut escaped = false;
+    for &byte in pattern {
+        let special = b"^$.|()[]*+?{}".contains(&byte);
+        if byte == b'\\' {
+            escaped = !escaped;
+        } else if special != escaped {
+            return false;
+        } else {
+            escaped = false;
+        }
+    }
+    !escaped
+}
+
 fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
     let (mut subject, mut value) = (Vec::new(), Vec::new());
     let mut state = State::default();
     for condition in &conditions.0 {
-        let (groups, has_groups) = match &condition.test {
+        let (groups, as_it_is) = match &condition.test {
             Test::Attribute(attribute, regex) => {
                 subject.clear();
                 attribute.write(exchange, &mut subject);
@@ -298,7 +316,7 @@ fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
                 let Ok(Some(captures)) = regex.captures(&subject) else {
                     continue;
                 };
-                (Groups::new(&subject, captures), regex.group_count() > 0)
+                (Groups::new(&subject, captures), is_plain(regex.source()))
             }
             Test::Expression(expression) => {
                 state.reset();
@@ -306,14 +324,13 @@ fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
                     continue;
                 }
                 let (captures, source) = state.matched();
-                (Groups::new(source, captures), captures.get(0).is_some())
+                (Groups::new(source, captures), captures.get(0).is_none())
             }
         };
         for change in &condition.changes {
             value.clear();
             match &change.value {
-                // Without a group in the pattern, httpd takes `$0` as it is.
-                Some(text) if !has_groups => value.extend_from_slice(text),
+                Some(text) if as_it_is => value.extend_from_slice(text),
                 Some(template) => values::substitute(template, &groups, &mut value),
                 None => {}
             }

@@ -17,6 +17,7 @@ use relais_expr::{FileTest, Lookup, Variable};
 use relais_http1::{Fields, split_host_port};
 
 use crate::exchange::Exchange;
+use crate::uri;
 
 impl Lookup for Exchange<'_> {
     fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
@@ -31,6 +32,14 @@ impl Lookup for Exchange<'_> {
             Variable::LookAhead(inner) => self.variable(inner, out),
             Variable::Ssl(name) => self.tls_variable(name, out),
             Variable::RequestMethod => out.extend_from_slice(self.head.method()),
+            // Before the path has been decoded, httpd has what was sent.
+            Variable::RequestUri | Variable::DocumentUri if self.path.is_empty() => {
+                out.extend_from_slice(uri::split_target(self.head.target()).0);
+            }
+            Variable::QueryString if self.path.is_empty() => {
+                let (_, query) = uri::split_target(self.head.target());
+                out.extend_from_slice(query.unwrap_or_default());
+            }
             Variable::RequestUri
             | Variable::DocumentUri
             | Variable::RequestFilename
