@@ -244,6 +244,12 @@ fn compose(
 /// The fields of an answer as httpd's two lists have them.
 fn lists(turn: &Turn<'_>, respond: &Respond) -> (Fields, Fields) {
     let (mut always, mut fields) = (Fields::new(), Fields::new());
+    // What expressions have asked for; errors and redirects do without it.
+    let varies = turn.exchange.varies();
+    if !varies.is_empty() && !respond.is_generated() {
+        // Names of fields can be part of one.
+        let _ = fields.append("Vary", varies.join(&b", "[..]));
+    }
     for (name, value) in respond.fields.iter().filter(|(name, _)| *name != "Upgrade") {
         let list = if *name == "WWW-Authenticate" {
             &mut always

@@ -316,7 +316,7 @@ impl Record for Line<'_> {
     }
 
     fn handler(&self) -> Option<&[u8]> {
-        (!self.turn.url.is_empty()).then_some(b"proxy-server")
+        self.turn.exchange.handler.as_deref()
     }
 
     fn filename(&self) -> Option<Cow<'_, [u8]>> {

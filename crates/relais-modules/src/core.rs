@@ -1,5 +1,7 @@
 //! core: the server's identity, its time limits and how requests are read.
 
+mod handler;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use relais_telemetry::{Levels, Target};
 
 use crate::files::Links;
 use crate::values;
+
+pub(crate) use handler::{check as check_handler, fixup, respond as respond_missing};
 
 /// core.
 pub struct Core;
@@ -55,6 +59,10 @@ pub struct Section {
     canonical_name: Option<bool>,
     body_max: Option<u64>,
     links: Option<Links>,
+    /// `SetHandler`.
+    handler: Option<Arc<StringExpression>>,
+    /// `ForceType`; empty is `None`.
+    forced_type: Option<Vec<u8>>,
     /// `ErrorDocument`; `None` is `default`.
     error_documents: Vec<(u16, Option<Document>)>,
 }
@@ -209,6 +217,43 @@ impl Module for Core {
                 "Options Following",
             ],
             set: Set::Words(options),
+        },
+        Directive {
+            name: "SetHandler",
+            syntax: "SetHandler handler-name|none|expression",
+            context: Context::ANY,
+            default: Some("none"),
+            doc: "Who answers: server-status, balancer-manager, an origin (`proxy:http://…`, to whose URL the file's name is added), or default-handler.",
+            accepts: &[
+                "SetHandler none",
+                "SetHandler default-handler",
+                "SetHandler \"proxy:http://127.0.0.1:8080\"",
+                "SetHandler \"proxy:unix:/run/Some.sock|http://localhost/\"",
+                "SetHandler my-own",
+                "SetHandler server-%{QUERY_STRING}",
+            ],
+            refuses: &[
+                "SetHandler",
+                "SetHandler a b",
+                "SetHandler server-info",
+                "SetHandler cgi-script",
+                "SetHandler php7-script",
+                "SetHandler \"proxy:fcgi://127.0.0.1:9000\"",
+                "SetHandler \"proxy:unix:/run/php.sock|fcgi://localhost\"",
+                "SetHandler proxy:nothing",
+                "SetHandler %{QUERY_STRING",
+            ],
+            set: Set::Take1(handler::set),
+        },
+        Directive {
+            name: "ForceType",
+            syntax: "ForceType media-type|None",
+            context: Context::ANY,
+            default: None,
+            doc: "The media type of all files, whatever their names; and of an origin's answer that names none.",
+            accepts: &["ForceType image/gif", "ForceType None"],
+            refuses: &["ForceType", "ForceType a b"],
+            set: Set::Take1(handler::set_type),
         },
         Directive {
             name: "AllowOverride",
@@ -693,6 +738,11 @@ impl Module for Core {
             canonical_name: inner.canonical_name.or(outer.canonical_name),
             body_max: inner.body_max.or(outer.body_max),
             links: inner.links.or(outer.links),
+            handler: inner.handler.clone().or_else(|| outer.handler.clone()),
+            forced_type: inner
+                .forced_type
+                .clone()
+                .or_else(|| outer.forced_type.clone()),
             error_documents: [inner.error_documents.as_slice(), &outer.error_documents].concat(),
         }
     }

@@ -97,6 +97,10 @@ pub const CODES: &[(&str, &str)] = &[
         "AllowOverride asks for .htaccess files, of which relais reads none",
     ),
     ("RC0322", "Protocols names one that relais does not speak"),
+    (
+        "RC0323",
+        "no module has a handler of this name, so that files are sent as they are",
+    ),
     ("RC0502", "a protocol overrides those before it"),
     ("RC0503", "the certificates of origins are not verified"),
     ("RC0504", "a setting of OpenSSL has no counterpart here"),
@@ -173,6 +177,8 @@ pub static PHASES: Phases = Phases {
     // httpd: mod_proxy's fixup runs after per-directory rewriting, then
     // mod_alias' redirects, mod_env's variables, and RequestHeader last.
     fixup: &[
+        mod_mime::fixup,
+        core::fixup,
         mod_rewrite::fixup,
         mod_proxy::canonicalise,
         mod_alias::fixup,
@@ -181,7 +187,13 @@ pub static PHASES: Phases = Phases {
         mod_headers::fixup,
     ],
     // httpd: the core's checks of the method, then the handler `proxy-server`.
-    respond: &[core::respond, mod_proxy_http::respond, files::respond],
+    respond: &[
+        core::respond,
+        mod_proxy::respond_by_handler,
+        mod_proxy_http::respond,
+        core::respond_missing,
+        files::respond,
+    ],
     response: &[mod_proxy::respond_head],
     outgoing: &[
         mod_rewrite::outgoing,

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use relais_conf::Text;
-use relais_policy::{Context, Directive, Exchange, Module, Problem, Set, SetResult, Slot};
+use relais_conf::{Diagnostic, Text};
+use relais_policy::{Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot};
+
+use crate::{core, files};
 
 /// mod_mime.
 pub struct Mime;
@@ -30,9 +32,14 @@ pub struct Section {
     charsets: Map,
     encodings: Map,
     languages: Map,
+    handlers: Map,
+    /// `DefaultLanguage`.
+    language: Option<Vec<u8>>,
 }
 
-type Map = Vec<(Vec<u8>, Vec<u8>)>;
+/// What is said of extensions, the last that is said of one counts; `None`
+/// takes back what is said outside.
+type Map = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Module for Mime {
     const NAME: &'static str = "mod_mime";
@@ -85,6 +92,70 @@ impl Module for Mime {
             &["AddLanguage en"],
             |slot, words| add(&mut slot.section.languages, words),
         ),
+        row(
+            "AddHandler",
+            "AddHandler handler-name extension [extension] ...",
+            "Who answers for files with these extensions.",
+            &[
+                "AddHandler default-handler .html",
+                "AddHandler \"proxy:http://127.0.0.1:8080\" app",
+                "AddHandler type-map var",
+            ],
+            &[
+                "AddHandler default-handler",
+                "AddHandler cgi-script .cgi",
+                "AddHandler \"proxy:fcgi://localhost\" .php",
+            ],
+            add_handler,
+        ),
+        row(
+            "RemoveHandler",
+            "RemoveHandler extension [extension] ...",
+            "Takes back what AddHandler says of these extensions.",
+            &["RemoveHandler .html"],
+            &["RemoveHandler"],
+            |slot, words| remove(&mut slot.section.handlers, words),
+        ),
+        row(
+            "RemoveType",
+            "RemoveType extension [extension] ...",
+            "Takes back what AddType says of these extensions.",
+            &["RemoveType .cgi"],
+            &["RemoveType"],
+            |slot, words| remove(&mut slot.section.types, words),
+        ),
+        row(
+            "RemoveCharset",
+            "RemoveCharset extension [extension] ...",
+            "Takes back what AddCharset says of these extensions.",
+            &["RemoveCharset .utf8"],
+            &["RemoveCharset"],
+            |slot, words| remove(&mut slot.section.charsets, words),
+        ),
+        row(
+            "RemoveEncoding",
+            "RemoveEncoding extension [extension] ...",
+            "Takes back what AddEncoding says of these extensions.",
+            &["RemoveEncoding .gz"],
+            &["RemoveEncoding"],
+            |slot, words| remove(&mut slot.section.encodings, words),
+        ),
+        row(
+            "RemoveLanguage",
+            "RemoveLanguage extension [extension] ...",
+            "Takes back what AddLanguage says of these extensions.",
+            &["RemoveLanguage .en"],
+            &["RemoveLanguage"],
+            |slot, words| remove(&mut slot.section.languages, words),
+        ),
+        row(
+            "DefaultLanguage",
+            "DefaultLanguage language-tag",
+            "The language of files whose names say none.",
+            &["DefaultLanguage en"],
+            &["DefaultLanguage", "DefaultLanguage en de"],
+            default_language,
+        ),
     ];
 
     fn merge_host(outer: &Host, inner: &Host) -> Host {
@@ -101,6 +172,8 @@ impl Module for Mime {
             charsets: join(&outer.charsets, &inner.charsets),
             encodings: join(&outer.encodings, &inner.encodings),
             languages: join(&outer.languages, &inner.languages),
+            handlers: join(&outer.handlers, &inner.handlers),
+            language: inner.language.clone().or_else(|| outer.language.clone()),
         }
     }
 }
@@ -132,12 +205,84 @@ fn add(map: &mut Map, words: &[Text]) -> SetResult {
     if extensions.is_empty() {
         return Err(Problem::at(value.span(), "for files with which extension?"));
     }
+    let value = value.bytes();
     for extension in extensions {
-        let name = extension.bytes();
-        let name = name.strip_prefix(b".").unwrap_or(name);
-        map.push((name.to_ascii_lowercase(), value.bytes().to_vec()));
+        let name = extension_name(extension);
+        // What is removed in the same place stays removed, whichever came
+        // first (mod_mime.html#removetype).
+        if !map.contains(&(name.clone(), None)) {
+            map.push((name, Some(value.to_vec())));
+        }
     }
     Ok(())
+}
+
+fn extension_name(word: &Text) -> Vec<u8> {
+    let name = word.bytes();
+    name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase()
+}
+
+fn remove(map: &mut Map, words: &[Text]) -> SetResult {
+    map.extend(words.iter().map(|word| (extension_name(word), None)));
+    Ok(())
+}
+
+fn add_handler(slot: &mut Slot<'_, Mime>, words: &[Text]) -> SetResult {
+    if let Some(name) = words.first() {
+        if name.eq_ignore_case("type-map") {
+            let message = "there is no content negotiation: a type map is sent as it is";
+            let note = Diagnostic::note("RC0203", name.span(), message);
+            slot.diagnostics.push(note);
+        } else {
+            core::check_handler(slot, name, name.bytes())?;
+        }
+    }
+    add(&mut slot.section.handlers, words)
+}
+
+fn default_language(slot: &mut Slot<'_, Mime>, words: &[Text]) -> SetResult {
+    let [word] = words else {
+        return Err(Problem::new("DefaultLanguage takes one argument"));
+    };
+    slot.section.language = Some(word.bytes().to_vec());
+    Ok(())
+}
+
+/// Says who answers for a file of this name (`AddHandler`); it comes in front
+/// of `SetHandler`.
+pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
+    let section = exchange.section_settings::<Section>();
+    if section.handlers.is_empty() || exchange.proxy.is_some() {
+        return Flow::Declined;
+    }
+    let Some(file) = exchange.file.as_deref() else {
+        return Flow::Declined;
+    };
+    let named = |name: &[u8]| {
+        let known = extensions(name).filter_map(|name| last(&section.handlers, &name));
+        known.last().map(|handler| handler.to_ascii_lowercase())
+    };
+    // Only where some segment could be the file is the disk asked which one is.
+    let mut segments = file.split(|&byte| byte == b'/');
+    if !segments.any(|segment| named(segment).is_some()) {
+        return Flow::Declined;
+    }
+    let found = match files::present(exchange, file) {
+        Ok(present) => named(&present),
+        Err(wait) => return wait,
+    };
+    if let Some(handler) = found.filter(|handler| handler != b"none") {
+        exchange.handler = Some(handler.into());
+    }
+    Flow::Declined
+}
+
+/// The extensions of a file's name in lower case, in order.
+fn extensions(file: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let base = file.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    base.split(|&byte| byte == b'.')
+        .skip(1)
+        .map(<[u8]>::to_ascii_lowercase)
 }
 
 impl TypesFile {
@@ -186,18 +331,20 @@ pub(crate) fn fields(exchange: &Exchange<'_>, name: &[u8]) -> Vec<(&'static str,
     let section = exchange.section_settings::<Section>();
     let file = exchange.host_settings::<Host>().types.as_ref();
     let known = file.and_then(|file| file.types.get());
-    let base = name.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let (mut kind, mut charset, mut encodings, mut language) = (None, None, Vec::new(), None);
-    for extension in base.split(|&byte| byte == b'.').skip(1) {
-        let extension = extension.to_ascii_lowercase();
+    for extension in extensions(name) {
         let by_file = known.and_then(|types| types.get(&extension));
         kind = last(&section.types, &extension).or(by_file).or(kind);
         charset = last(&section.charsets, &extension).or(charset);
         language = last(&section.languages, &extension).or(language);
         encodings.extend(last(&section.encodings, &extension).cloned());
     }
+    let language = language.or(section.language.as_ref());
     let mut fields = Vec::new();
-    if let Some(kind) = kind {
+    let forced = exchange.section_settings::<core::Section>().forced_type();
+    if let Some(forced) = forced {
+        fields.push(("Content-Type", forced.to_vec()));
+    } else if let Some(kind) = kind {
         let mut value = kind.clone();
         if let Some(charset) = charset {
             value.extend_from_slice(b"; charset=");
@@ -214,9 +361,8 @@ pub(crate) fn fields(exchange: &Exchange<'_>, name: &[u8]) -> Vec<(&'static str,
 
 fn last<'m>(map: &'m Map, extension: &[u8]) -> Option<&'m Vec<u8>> {
     let mut entries = map.iter().rev();
-    entries
-        .find(|(name, _)| name == extension)
-        .map(|(_, value)| value)
+    let found = entries.find(|(name, _)| name == extension)?;
+    found.1.as_ref()
 }
 
 #[cfg(test)]

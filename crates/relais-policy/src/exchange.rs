@@ -1,6 +1,7 @@
 //! One request on its way through the phases.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -190,6 +191,8 @@ pub struct Exchange<'a> {
     /// The file that the request is mapped to, with a slash at its end for a
     /// folder.
     pub file: Option<Vec<u8>>,
+    /// Who answers, as `SetHandler`, `AddHandler` or a rule says.
+    pub handler: Option<Cow<'static, [u8]>>,
     /// The user who has proved to be one.
     pub user: Option<Vec<u8>>,
     /// By which scheme (`Basic`).
@@ -333,6 +336,7 @@ impl<'a> Exchange<'a> {
             tls: None,
             client: connection.peer,
             file: None,
+            handler: None,
             user: None,
             auth_type: None,
             notes: Environment::default(),
@@ -568,6 +572,7 @@ impl<'a> Exchange<'a> {
         self.query = restart.query;
         self.proxy = None;
         self.file = None;
+        self.handler = None;
         self.user = None;
         self.auth_type = None;
         self.section = self.host.base();

@@ -132,6 +132,9 @@ impl Exchange<'_> {
             Variable::IsSubreq => show("false", out),
             Variable::Http2 => show("off", out),
             Variable::RequestStatus => show("200", out),
+            Variable::Handler => {
+                out.extend_from_slice(self.handler.as_deref().unwrap_or_default());
+            }
             Variable::ApiVersion => show(API_VERSION, out),
             // The rest is about files, users and programs, which relais does
             // not have, or about the time.

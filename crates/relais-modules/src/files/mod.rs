@@ -47,6 +47,19 @@ pub(crate) fn rewritten(exchange: &Exchange<'_>, path: &[u8]) -> Option<Vec<u8>>
     Some([root, path].concat())
 }
 
+/// The part of the file's name that httpd's directory walk finds something for,
+/// which the rest of the path then follows; or what has to be waited for.
+pub(crate) fn present(exchange: &Exchange<'_>, file: &[u8]) -> Result<Vec<u8>, Flow> {
+    let key = [b"present\0".as_slice(), file].concat();
+    match exchange.answer::<Vec<u8>>(&key) {
+        Some(present) => Ok(present.clone()),
+        None => {
+            let file = file.to_vec();
+            Err(Flow::Wait(Lookup::new(key, move || find::present(&file))))
+        }
+    }
+}
+
 /// Whether a name has a segment that leads upwards.
 pub(crate) fn climbs(file: &[u8]) -> bool {
     file.split(|&byte| byte == b'/').any(|name| name == b"..")

@@ -5,6 +5,7 @@
 //! back (`ProxyPassReverse`).
 
 mod balancer;
+mod by_handler;
 mod canonical;
 mod cookies;
 mod health;
@@ -16,6 +17,7 @@ mod url;
 mod via;
 mod worker;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use relais_conf::{Diagnostic, Text};
 use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, Set};
 
 pub(crate) use balancer::is_balancer;
+pub(crate) use by_handler::{check as check_handler, respond as respond_by_handler};
 pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
 pub(crate) use pass::{covered, translate};
@@ -33,6 +36,9 @@ pub(crate) use via::apply as apply_via;
 pub(crate) use worker::{Defaults, Worker, longest};
 
 use crate::values;
+
+/// The handler of proxied requests, as logs and variables show it.
+pub(crate) const PROXY_SERVER: Cow<'static, [u8]> = Cow::Borrowed(b"proxy-server");
 
 /// mod_proxy.
 pub struct Proxy;

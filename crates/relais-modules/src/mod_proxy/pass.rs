@@ -8,6 +8,7 @@ use relais_policy::{
     Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
 };
 
+use super::PROXY_SERVER;
 use super::balancer;
 use super::params::{Of, Params};
 use super::worker::{self, Worker};
@@ -252,6 +253,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
         None | Some(Applied::Exempt) => Flow::Declined,
         Some(Applied::To(proxy)) => {
             exchange.proxy = Some(proxy);
+            exchange.handler = Some(PROXY_SERVER);
             Flow::Done
         }
         Some(Applied::OtherHost(url)) => {

@@ -5,7 +5,7 @@ use relais_http1::ResponseHead;
 use relais_policy::{Exchange, Problem, SetResult, Slot};
 
 use super::{Host, Proxy, Section, cookies, last_span, url, via};
-use crate::own_url;
+use crate::{core, own_url};
 
 /// One mapping.
 #[derive(Clone, Debug)]
@@ -64,6 +64,11 @@ pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
 /// Maps the fields of an origin's response back.
 pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
     cookies::reverse(exchange, &mut head.fields);
+    let forced = exchange.section_settings::<core::Section>().forced_type();
+    if let Some(kind) = forced.filter(|_| !head.fields.contains("Content-Type")) {
+        // One that cannot be sent is left out.
+        let _ = head.fields.push("Content-Type", kind);
+    }
     let version = head.version();
     via::apply_to_answer(exchange, version, &mut head.fields);
     let reverses = &exchange.section_settings::<Section>().reverses;

@@ -217,6 +217,7 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
                 url,
                 no_canonical: no_escape,
             });
+            exchange.handler = Some(mod_proxy::PROXY_SERVER);
             Flow::Done
         }
         Outcome::Redirect { status, location } => {

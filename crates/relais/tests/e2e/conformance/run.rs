@@ -381,6 +381,12 @@ pub(super) fn normal(line: &str) -> String {
         Some(("Server", value)) if value.starts_with("Apache") || value.starts_with("relais") => {
             "Server: OWN".to_owned()
         }
+        // httpd lists methods in the order of a table that is seeded at its start.
+        Some(("Allow", value)) => {
+            let mut methods: Vec<&str> = value.split(',').collect();
+            methods.sort_unstable();
+            format!("Allow: {}", methods.join(","))
+        }
         // The end of a cookie's life, which a rule gives in minutes from now.
         Some(("Set-Cookie", value)) if !value.contains("1994") => {
             let Some((start, rest)) = value.split_once("expires=") else {
