@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
-use relais_policy::{Forward, Respond, TunnelRate, TunnelSize, TunnelTime};
+use relais_policy::{Forward, Respond, RouteSpec, TunnelRate, TunnelSize, TunnelTime};
 use relais_telemetry::Level;
-use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, TunnelLimits};
+use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, RouteNames, TunnelLimits};
 use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
@@ -214,13 +214,7 @@ pub(crate) fn plan(
     let compressed = extensions
         .flat_map(|value| value.split(|&byte| byte == b','))
         .any(|name| name.trim_ascii().starts_with(b"permessage-deflate"));
-    let worker = &forward.worker;
-    let route = turn.worker.engine.route(
-        &turn.spec().server_name,
-        &worker.name,
-        &format!("{}:{}", worker.host, worker.port),
-        "http/1.1",
-    );
+    let route = route(turn, forward);
     let (origin, counted) = lease.into_parts();
     Next::Tunnel(Box::new(Plan {
         origin,
@@ -233,6 +227,25 @@ pub(crate) fn plan(
         route,
         record: record::prepare(turn, &sent, permit).holding(counted, member),
     }))
+}
+
+/// What the table of tunnels and a reload know the tunnel by.
+fn route(turn: &Turn<'_>, forward: &Forward) -> Arc<Route> {
+    let (spec, worker) = (turn.spec(), &forward.worker);
+    let rule = forward.route.as_deref();
+    // A section's own words about reloads are kept with the tunnel; those of its host are asked then.
+    let drain = forward.tunnel.drain;
+    let own = (drain != spec.tunnel.drain).then(|| drain.to_string());
+    turn.worker.engine.route(RouteNames {
+        host: &spec.server_name,
+        rule: rule.map_or("", |route| &route.rule),
+        place: rule.map_or("", RouteSpec::place),
+        target: rule.map_or("", |route| &route.target),
+        worker: &worker.name,
+        origin: &format!("{}:{}", worker.host, worker.port),
+        via: "http/1.1",
+        note: own.as_deref().unwrap_or_default(),
+    })
 }
 
 /// The limits of a tunnel, where `idle` holds without a `TunnelIdleTimeout`.

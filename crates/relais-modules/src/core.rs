@@ -133,6 +133,7 @@ pub fn default_host_spec() -> HostSpec {
         trace_enabled: true,
         balancers: Vec::new(),
         workers: Vec::new(),
+        routes: Vec::new(),
         tunnels: relais_policy::TunnelHostSpec::default(),
         tunnel: relais_policy::TunnelSpec::default(),
     }

@@ -149,6 +149,9 @@ impl Builder<'_> {
         for module in self.modules {
             module.finish_host(&settings, &base, &mut spec);
         }
+        for route in &spec.routes {
+            route.put(|| position(sources, route.span));
+        }
         let outer = if index == 0 { &[][..] } else { &main.sections };
         let sections = self.seal_sections(outer.iter().chain(&host.sections), untouched);
         Host {

@@ -15,6 +15,7 @@ mod explain;
 mod lookup;
 mod module;
 mod read;
+mod route;
 mod section;
 mod site;
 mod spec;
@@ -36,6 +37,7 @@ pub use exchange::{
 };
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
+pub use route::RouteSpec;
 pub use section::{
     Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,
 };
@@ -45,7 +47,8 @@ pub use spec::{
     RequestLimits, Scheme, ServerSpec, Upgrade, WorkerSpec,
 };
 pub use tunnel::{
-    OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,
+    DrainSpec, OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec,
+    TunnelTime,
 };
 pub use variables::Answered;
 pub use walk::{SectionSets, Subject};

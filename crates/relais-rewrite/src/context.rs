@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use relais_conf::Span;
 use relais_expr::{FileTest, Lookup, Variable};
 
 use crate::outcome::Input;
@@ -25,6 +26,9 @@ pub trait Context: Lookup {
 
     /// `[END]`: no further rewriting for this request, also not after an internal redirect.
     fn end_rewriting(&mut self) {}
+
+    /// The rule on this line sends the request to an origin, as long as no later one changes it.
+    fn proxied(&mut self, _line: Option<Span>) {}
 
     /// The response depends on this request header.
     fn vary(&mut self, _header: &[u8]) {}

@@ -15,7 +15,7 @@ use relais_io::epoll::{Epoll, EpollWaker};
 use crate::gate::{Gate, Permit, Quota};
 use crate::order::{Farewell, Filter, TunnelInfo, Walk};
 use crate::tunnel::refuse;
-use crate::{EndReason, Engine, Handoff, Route, Settings};
+use crate::{EndReason, Engine, Handoff, Route, RouteNames, Settings};
 
 impl Engine<Epoll> {
     /// Starts `threads` engines (at least one) on threads called `name-0`, `name-1`, …
@@ -99,8 +99,8 @@ impl EngineHandle {
 
     /// The one copy of the route of these names, for [`Handoff::route`].
     #[must_use]
-    pub fn route(&self, host: &str, rule: &str, origin: &str, via: &'static str) -> Arc<Route> {
-        self.gate.route(host, rule, origin, via)
+    pub fn route(&self, names: RouteNames<'_>) -> Arc<Route> {
+        self.gate.route(names)
     }
 
     /// The routes that tunnels are or were on lately; [`Route::live`] has the number of each.

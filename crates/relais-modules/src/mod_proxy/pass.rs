@@ -1,11 +1,13 @@
 //! `ProxyPass` and `ProxyPassMatch`: from a path to a target URL.
 
 use std::fmt;
+use std::sync::Arc;
 
-use relais_conf::{Diagnostic, Text};
+use relais_conf::{Diagnostic, Span, Text};
 use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
-    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
+    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, RouteSpec, SetResult, Slot,
+    Topic, uri,
 };
 
 use super::PROXY_SERVER;
@@ -20,6 +22,8 @@ use crate::values;
 pub(crate) struct Pass {
     /// The paths it is for.
     paths: Paths,
+    /// Its line.
+    line: Span,
     /// The target; `None` for `!`.
     target: Option<Text>,
     /// Whether the raw path goes out.
@@ -98,6 +102,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
     let pass = if target.bytes() == b"!" {
         Pass {
             paths,
+            line: slot.place.line,
             target: None,
             no_canonical: false,
             interpolate: false,
@@ -105,6 +110,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
     } else {
         target_pass(slot, paths, target, options)?
     };
+    slot.host.routes.extend(pass.route().map(Arc::new));
     if slot.place.section.is_some() {
         slot.section.pass = Some(pass);
     } else {
@@ -148,6 +154,7 @@ fn target_pass(
         .map(|worker| String::from_utf8_lossy(worker.name()).into_owned());
     let mut pass = Pass {
         paths,
+        line: slot.place.line,
         target: Some(target.clone()),
         no_canonical: false,
         interpolate,
@@ -289,14 +296,20 @@ fn remark_passes(exchange: &mut Exchange<'_>) {
     }
 }
 
-impl fmt::Display for Pass {
+impl fmt::Display for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.paths {
-            Paths::Below(path) => write!(f, "ProxyPass {}", path.lossy())?,
-            Paths::Match(regex) => {
-                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())?;
+        match self {
+            Self::Below(path) => write!(f, "ProxyPass {}", path.lossy()),
+            Self::Match(regex) => {
+                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())
             }
         }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.paths.fmt(f)?;
         match &self.target {
             Some(target) => write!(f, " {}", target.lossy()),
             None => f.write_str(" !"),
@@ -315,6 +328,12 @@ enum Applied {
 }
 
 impl Pass {
+    /// The rule as others know it; `!` leads nowhere.
+    fn route(&self) -> Option<RouteSpec> {
+        let target = self.target.as_ref()?.lossy().into_owned();
+        Some(RouteSpec::new(self.paths.to_string(), target, self.line))
+    }
+
     fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {
         let (raw, _) = uri::split_target(exchange.head.target());
         let (path, no_canonical, found) = match &self.paths {
@@ -363,7 +382,11 @@ impl Pass {
         if url::changes_host(target, fixed, &url) {
             return Some(Applied::OtherHost(url));
         }
-        Some(Applied::To(ProxyUrl { url, no_canonical }))
+        Some(Applied::To(ProxyUrl {
+            url,
+            no_canonical,
+            rule: Some(self.line),
+        }))
     }
 }
 

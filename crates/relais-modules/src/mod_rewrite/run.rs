@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use relais_conf::Span;
 use relais_expr::{FileTest, Lookup, Variable};
 use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Topic, Unfit};
 use relais_rewrite::{Context, Directory, Input, Outcome, RuleSet};
@@ -26,7 +27,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     let path = exchange.path.clone();
     let input = Input::new(&path, None);
     match run(exchange, &host.rules, input) {
-        Ok(outcome) => server(exchange, outcome),
+        Ok((outcome, rule)) => server(exchange, outcome, rule),
         Err(lookup) => Flow::Wait(lookup),
     }
 }
@@ -55,7 +56,7 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
         ..Input::new(&subject, None)
     };
     match run(exchange, &section.rules, input) {
-        Ok(outcome) => per_directory(exchange, &subject, outcome),
+        Ok((outcome, rule)) => per_directory(exchange, &subject, outcome, rule),
         Err(lookup) => Flow::Wait(lookup),
     }
 }
@@ -73,12 +74,12 @@ pub(crate) fn outgoing(exchange: &Exchange<'_>, outgoing: &mut Outgoing<'_>) -> 
     Ok(())
 }
 
-/// Runs rules. `Err` if a map has to be asked first: nothing has happened then.
+/// Runs rules; with the outcome comes the line of the last that proxies. `Err` if a map has to be asked first: nothing has happened then.
 fn run(
     exchange: &mut Exchange<'_>,
     rules: &RuleSet,
     input: Input<'_>,
-) -> Result<Outcome, relais_policy::Lookup> {
+) -> Result<(Outcome, Option<Span>), relais_policy::Lookup> {
     let maps = &exchange.host_settings::<Host>().maps;
     let before = (!maps.is_empty()).then(|| (exchange.environment.clone(), exchange.notes.clone()));
     let url = own_url::absolute(exchange, &exchange.path);
@@ -99,9 +100,15 @@ fn run(
         directory: input.directory.map(|directory| directory.prefix),
         lines: RefCell::default(),
         pending: RefCell::default(),
+        proxied: None,
     };
     let outcome = relais_rewrite::run(rules, &input, &mut request);
-    let Request { lines, pending, .. } = request;
+    let Request {
+        lines,
+        pending,
+        proxied,
+        ..
+    } = request;
     if let Some(lookup) = pending.into_inner() {
         if let Some((environment, notes)) = before {
             exchange.environment = environment;
@@ -113,7 +120,7 @@ fn run(
         exchange.remark(Topic::Rewrite, None, || line.clone());
         log(exchange, level, &line);
     }
-    Ok(outcome)
+    Ok((outcome, proxied))
 }
 
 /// Writes a line as httpd's rewrite log does: who asks, which host answers,
@@ -139,7 +146,7 @@ fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
 }
 
 /// What follows in server context.
-fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
+fn server(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } => {
             exchange.path = path;
@@ -160,12 +167,17 @@ fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
                 Flow::Decide(Decision::Respond(Respond::logged(404, log)))
             }
         },
-        other => carry_out(exchange, other),
+        other => carry_out(exchange, other, rule),
     }
 }
 
 /// What follows in per-directory context: another path is a new beginning.
-fn per_directory(exchange: &mut Exchange<'_>, subject: &[u8], outcome: Outcome) -> Flow {
+fn per_directory(
+    exchange: &mut Exchange<'_>,
+    subject: &[u8],
+    outcome: Outcome,
+    rule: Option<Span>,
+) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query } => {
             if path == subject && names_whole_file(exchange) {
@@ -182,7 +194,7 @@ fn per_directory(exchange: &mut Exchange<'_>, subject: &[u8], outcome: Outcome) 
             log(exchange, Level::Trace1, &line);
             Flow::Restart(Restart { path, query })
         }
-        other => carry_out(exchange, other),
+        other => carry_out(exchange, other, rule),
     }
 }
 
@@ -194,7 +206,7 @@ fn names_whole_file(exchange: &Exchange<'_>) -> bool {
         && (exchange.file.is_some() || !exchange.path.get(1..).unwrap_or_default().contains(&b'/'))
 }
 
-fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
+fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
         Outcome::Declined | Outcome::PassThrough { .. } | Outcome::Rewritten { .. } => {
             Flow::Declined
@@ -216,6 +228,7 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
             exchange.proxy = Some(ProxyUrl {
                 url,
                 no_canonical: no_escape,
+                rule,
             });
             exchange.handler = Some(mod_proxy::PROXY_SERVER);
             Flow::Done
@@ -280,6 +293,8 @@ struct Request<'x, 'a> {
     lines: RefCell<Vec<(Level, String)>>,
     /// What has to be done before the rules can run.
     pending: RefCell<Option<relais_policy::Lookup>>,
+    /// The last rule that proxies.
+    proxied: Option<Span>,
 }
 
 impl Lookup for Request<'_, '_> {
@@ -337,6 +352,10 @@ impl Context for Request<'_, '_> {
             let shown = name.escape_ascii();
             self.trace(5, format_args!("skipping already set cookie '{shown}'"));
         }
+    }
+
+    fn proxied(&mut self, line: Option<Span>) {
+        self.proxied = line;
     }
 
     fn end_rewriting(&mut self) {
