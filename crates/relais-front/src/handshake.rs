@@ -5,19 +5,21 @@
 //! then what the client sends behind its request stays here, unread by the
 //! origin.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
 use relais_policy::{Forward, Respond, RouteSpec, TunnelRate, TunnelSize, TunnelTime};
+use relais_stream::Parts;
 use relais_telemetry::Level;
-use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, RouteNames, TunnelLimits};
+use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, RouteNames, TunnelLimits, Wire};
 use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
-use crate::bridge;
 use crate::connection::Client;
 use crate::download::{httpd_order, status_line};
 use crate::input::Input;
@@ -288,8 +290,7 @@ fn rate(rate: Option<TunnelRate>) -> Option<Rate> {
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
 pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     let to_origin = client.input.take(&worker.buffers);
-    let sockets = bridge::socket(worker, client.stream)
-        .and_then(|near| Ok((near, bridge::socket(worker, plan.origin)?)));
+    let sockets = wire(client.stream).and_then(|near| Ok((near, wire(plan.origin)?)));
     let (near, far) = match sockets {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -315,6 +316,15 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     if let Err(handoff) = worker.engine.submit(handoff) {
         tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
     }
+}
+
+/// The socket of one side of a tunnel, with its keys if it is encrypted.
+fn wire(stream: Stream) -> io::Result<Wire<OwnedFd>> {
+    let Parts { socket, tls } = stream.into_parts()?;
+    Ok(match tls {
+        Some(tls) => Wire::encrypted(socket, tls),
+        None => Wire::clear(socket),
+    })
 }
 
 /// A full queue is emptied by the engine's next turn.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use relais_io::Side;
 
-use crate::TunnelEnd;
+use crate::{TunnelEnd, Wire};
 
 /// A tunnel on its way to an engine: both sockets and what was read from them already.
 ///
 /// The sockets are connected stream sockets, blocking or not, and nobody else reads, writes or holds them. The giver
 /// sets `TCP_NODELAY` on both; the engine changes no options.
-pub struct Handoff<S = OwnedFd> {
+pub struct Handoff<S = Wire<OwnedFd>> {
     /// The client's socket.
     pub client: S,
     /// The origin's socket.
