@@ -50,6 +50,8 @@ pub struct Builder<'a> {
     pub names: &'a [&'static str],
     /// Looks up the host names of `<VirtualHost>` lines.
     pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+    /// The directive that takes what stands behind a <Proxy>'s URL.
+    pub proxy_parameters: &'static str,
     /// What a host has where no directive says otherwise.
     pub host_spec: &'a dyn Fn() -> HostSpec,
 }

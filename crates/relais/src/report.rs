@@ -220,11 +220,11 @@ fn describe_owner(
 
 /// Every address that a `<VirtualHost>` names with its hosts: first those with an IP address, in the order of the table
 /// that httpd keeps them in, then those for all addresses; else in file order.
-fn address_sets(site: &Site) -> Vec<(HostAddress, Vec<&Host>)> {
+fn address_sets(site: &Site) -> Vec<(&HostAddress, Vec<&Host>)> {
     let mut places = HashMap::new();
-    let mut sets: Vec<(HostAddress, Vec<&Host>)> = Vec::new();
+    let mut sets: Vec<(&HostAddress, Vec<&Host>)> = Vec::new();
     for host in &site.hosts {
-        for &address in &host.addresses {
+        for address in &host.addresses {
             let place = *places.entry((address.ip, address.port)).or_insert_with(|| {
                 sets.push((address, Vec::new()));
                 sets.len() - 1
@@ -253,7 +253,7 @@ fn bucket(ip: IpAddr) -> u32 {
     ((key >> 8) ^ key) % 256
 }
 
-fn describe_set(text: &mut String, address: HostAddress, hosts: &[&Host]) {
+fn describe_set(text: &mut String, address: &HostAddress, hosts: &[&Host]) {
     let ip = address.ip.map_or_else(
         || "*".to_owned(),
         |ip| {

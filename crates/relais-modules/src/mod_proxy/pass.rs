@@ -6,8 +6,8 @@ use std::sync::Arc;
 use relais_conf::{Diagnostic, Span, Text};
 use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
-    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, RouteSpec, SetResult, Slot,
-    Topic, uri,
+    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, RouteSpec, SectionKind,
+    SetResult, Slot, Topic, uri,
 };
 
 use super::PROXY_SERVER;
@@ -69,6 +69,19 @@ pub(crate) fn set_match(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult
 
 /// The paths that a section implies.
 fn of_section(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Paths, Problem> {
+    // httpd: NOT_IN_DIRECTORY and NOT_IN_FILES, which <If> is taken for too.
+    if let Some(section) = slot
+        .place
+        .section
+        .filter(|section| section.kind != SectionKind::Location)
+    {
+        let message = format!(
+            "{} cannot occur within {} section",
+            slot.place.name.lossy(),
+            section.kind.name()
+        );
+        return Err(Problem::at(slot.place.name.span(), message));
+    }
     if let [path, target, ..] = words
         && (target.bytes() == b"!" || url::split(target.bytes()).is_some())
     {
