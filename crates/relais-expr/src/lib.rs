@@ -19,6 +19,6 @@ pub use escape::{ByteSet, Escape};
 pub use expression::{EvalError, ExprError, Expression, State, StringExpression, leading_integer};
 pub use percent::{Unescaped, escape_path, unescape};
 pub use prefilter::{ByteMask, Quick};
-pub use regex::{Regex, RegexError, RegexFlags};
+pub use regex::{NamedGroups, Regex, RegexError, RegexFlags};
 pub use template::{MapLookup, Origin, Piece, PieceKind, QuestionMarks, Template, TemplateError};
-pub use variable::{FileTest, Lookup, Variable};
+pub use variable::{Ahead, FileTest, Lookup, Variable};

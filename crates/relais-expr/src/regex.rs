@@ -81,8 +81,13 @@ pub struct Regex {
     code: Arc<OnceLock<pcre2::bytes::Regex>>,
     required: Required,
     groups: usize,
+    /// The groups that have a name, by number.
+    names: Box<[(usize, Box<str>)]>,
     spare: Mutex<Vec<CaptureLocations>>,
 }
+
+/// The named groups of one match: a name, and what it stands for.
+pub type NamedGroups<'s> = Vec<(&'s str, Vec<u8>)>;
 
 impl Regex {
     /// Checks `source`. The first match compiles it, with JIT where the machine has it.
@@ -106,8 +111,34 @@ impl Regex {
             required: Required::of(source, flags.caseless),
             code: Arc::default(),
             groups: code.captures_len(),
+            names: names(code.capture_names()),
             spare: Mutex::default(),
         })
+    }
+
+    /// Whether some group has a name.
+    #[must_use]
+    pub const fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// The named groups of the first match in `subject` that took part in it, `None` if there is no match.
+    ///
+    /// # Errors
+    ///
+    /// [`RegexError::Limit`] or [`RegexError::Subject`] if that cannot be said.
+    pub fn named_groups(&self, subject: &[u8]) -> Result<Option<NamedGroups<'_>>, RegexError> {
+        let code = self.code()?;
+        let mut locations = code.capture_locations();
+        let matched = code.captures_read(&mut locations, subject);
+        if matched.map_err(|error| failure(&error))?.is_none() {
+            return Ok(None);
+        }
+        let groups = self.names.iter().filter_map(|(number, name)| {
+            let (start, end) = locations.get(*number)?;
+            Some((&**name, subject.get(start..end)?.to_vec()))
+        });
+        Ok(Some(groups.collect()))
     }
 
     /// The pattern as its author wrote it.
@@ -224,6 +255,7 @@ impl Clone for Regex {
             required: self.required.clone(),
             code: Arc::clone(&self.code),
             groups: self.groups,
+            names: self.names.clone(),
             spare: Mutex::default(),
         }
     }
@@ -248,6 +280,13 @@ fn builder(flags: RegexFlags) -> RegexBuilder {
     let mut builder = RegexBuilder::new();
     builder.caseless(flags.caseless).dotall(flags.dotall);
     builder
+}
+
+fn names(all: &[Option<String>]) -> Box<[(usize, Box<str>)]> {
+    let named = all.iter().enumerate();
+    named
+        .filter_map(|(number, name)| Some((number, name.as_deref()?.into())))
+        .collect()
 }
 
 fn read(locations: &CaptureLocations) -> Captures {
@@ -286,6 +325,30 @@ const LIMIT_CODES: [i32; 6] = [-46, -47, -48, -52, -53, -63];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_with_names() {
+        let table: &[(&[u8], &[u8], Option<NamedGroups<'_>>)] = &[
+            (
+                b"^/(?<what>[a-z]+)",
+                b"/abc/d",
+                Some(vec![("what", b"abc".to_vec())]),
+            ),
+            (b"^/(x)?(?<a>y)?", b"/", Some(vec![])),
+            (
+                b"(?<a>.)(.)(?<b>.)",
+                b"xyz",
+                Some(vec![("a", b"x".to_vec()), ("b", b"z".to_vec())]),
+            ),
+            (b"(?<a>q)", b"xyz", None),
+        ];
+        for (pattern, subject, expected) in table {
+            let regex = regex(pattern);
+            assert!(regex.has_names());
+            assert_eq!(&regex.named_groups(subject).unwrap(), expected, "{regex:?}");
+        }
+        assert!(!regex(b"(a)").has_names());
+    }
 
     fn regex(pattern: &[u8]) -> Regex {
         Regex::new(pattern, RegexFlags::default()).expect("pattern compiles")

@@ -88,6 +88,16 @@ impl Template {
         Self::parse_nested(text, base, 0)
     }
 
+    /// Whether a variable in it is a look-ahead.
+    #[must_use]
+    pub fn looks_ahead(&self) -> bool {
+        self.pieces.iter().any(|piece| match &piece.kind {
+            PieceKind::Variable(variable) => matches!(variable, Variable::LookAhead { .. }),
+            PieceKind::Map(lookup) => lookup.key.looks_ahead() || lookup.default.looks_ahead(),
+            _ => false,
+        })
+    }
+
     fn parse_nested(text: &[u8], base: usize, depth: usize) -> Result<Self, TemplateError> {
         let mut parser = Parser {
             text,

@@ -14,8 +14,15 @@ pub enum Variable {
     Env(Box<[u8]>),
     /// `SSL:name`: a variable of mod_ssl, empty without TLS.
     Ssl(Box<[u8]>),
-    /// `LA-U:NAME` and `LA-F:NAME`: the value that a later phase would give. Never nested.
-    LookAhead(Box<Self>),
+    /// `LA-U:NAME` and `LA-F:NAME`: the value that a request for the path would have. Never nested.
+    LookAhead {
+        /// What the request would be for.
+        ahead: Ahead,
+        /// The name as it was written.
+        name: Box<[u8]>,
+        /// What it stands for.
+        variable: Box<Self>,
+    },
     AuthType,
     ConnRemoteAddr,
     ContextPrefix,
@@ -72,6 +79,15 @@ pub enum Variable {
     RequestStatus,
     /// A name that httpd does not know either; its value is empty.
     Unknown,
+}
+
+/// What a look-ahead asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// `LA-U`: a URL path.
+    Url,
+    /// `LA-F`: a file.
+    File,
 }
 
 /// Where the values of server variables come from.
@@ -163,12 +179,20 @@ impl Variable {
         match kind.to_ascii_uppercase().as_slice() {
             _ if rest.is_empty() => Self::Unknown,
             b"HTTP" => Self::Header(rest.into()),
-            b"LA-U" | b"LA-F" => {
+            kind @ (b"LA-U" | b"LA-F") => {
+                let ahead = match kind {
+                    b"LA-U" => Ahead::Url,
+                    _ => Ahead::File,
+                };
                 // Looking ahead of a look-ahead gives the same value, and a loop cannot exhaust the stack.
                 while let Some(inner) = after_look_ahead(rest) {
                     rest = inner;
                 }
-                Self::LookAhead(Box::new(Self::parse(rest)))
+                Self::LookAhead {
+                    ahead,
+                    name: rest.into(),
+                    variable: Box::new(Self::parse(rest)),
+                }
             }
             _ => Self::Unknown,
         }
@@ -267,7 +291,11 @@ mod tests {
 
     #[test]
     fn names_and_prefixes() {
-        let ahead = |inner| Variable::LookAhead(Box::new(inner));
+        let ahead = |ahead, name: &str, inner| Variable::LookAhead {
+            ahead,
+            name: name.as_bytes().into(),
+            variable: Box::new(inner),
+        };
         for (name, expected) in [
             ("HTTP_HOST", header(b"Host")),
             ("http_user_agent", header(b"User-Agent")),
@@ -281,9 +309,15 @@ mod tests {
             ("SSL:SSL_CIPHER", Variable::Ssl(b"SSL_CIPHER"[..].into())),
             ("FOO:x", Variable::Unknown),
             ("AB:x", Variable::Unknown),
-            ("LA-U:REMOTE_USER", ahead(Variable::RemoteUser)),
-            ("la-f:LA-U:HTTP:X", ahead(header(b"X"))),
-            ("LA-U:LA-U:", ahead(Variable::Unknown)),
+            (
+                "LA-U:REMOTE_USER",
+                ahead(Ahead::Url, "REMOTE_USER", Variable::RemoteUser),
+            ),
+            (
+                "la-f:LA-U:HTTP:X",
+                ahead(Ahead::File, "HTTP:X", header(b"X")),
+            ),
+            ("LA-U:LA-U:", ahead(Ahead::Url, "LA-U:", Variable::Unknown)),
             ("Request_Uri", Variable::RequestUri),
             ("TIME", Variable::Time),
             ("TIM", Variable::Unknown),

@@ -244,11 +244,11 @@ fn compose(
 /// The fields of an answer as httpd's two lists have them.
 fn lists(turn: &Turn<'_>, respond: &Respond) -> (Fields, Fields) {
     let (mut always, mut fields) = (Fields::new(), Fields::new());
-    // What expressions have asked for; errors and redirects do without it.
-    let varies = turn.exchange.varies();
-    if !varies.is_empty() && !respond.is_generated() {
+    // What rules and expressions have asked for; generated pages do without it.
+    let vary = turn.exchange.vary();
+    if let Some(vary) = vary.filter(|_| !is_page(respond) && !respond.is_error()) {
         // Names of fields can be part of one.
-        let _ = fields.append("Vary", varies.join(&b", "[..]));
+        let _ = fields.append("Vary", vary);
     }
     for (name, value) in respond.fields.iter().filter(|(name, _)| *name != "Upgrade") {
         let list = if *name == "WWW-Authenticate" {
@@ -333,7 +333,8 @@ fn write(
         None => turn.write_connection(keep, &mut out),
     }
     let typed = always.contains("Content-Type") || fields.contains("Content-Type");
-    if !typed && respond.is_generated() && !bodiless && !page.is_empty() {
+    let may_be_typed = respond.is_generated() || is_page(respond);
+    if !typed && may_be_typed && !bodiless && !page.is_empty() {
         field(&mut out, b"Content-Type", b"text/html; charset=iso-8859-1");
     }
     out.extend_from_slice(b"\r\n");
@@ -343,6 +344,11 @@ fn write(
     }
     sent.status = status;
     out
+}
+
+/// Whether what is sent is the page of a status, or a text in its place.
+fn is_page(respond: &Respond) -> bool {
+    respond.body.is_none() && respond.file.is_none()
 }
 
 /// The page of a status in httpd's words.

@@ -10,6 +10,7 @@
 
 mod answer;
 mod balance;
+mod bridge;
 mod connection;
 mod download;
 mod forward;

@@ -163,7 +163,7 @@ fn text(status: u16, extra: &PageExtra<'_>) -> &'static str {
         301 | 302 | 307 | 308 => "<p>The document has moved <a href=\"%l\">here</a>.</p>\n",
         303 => "<p>The answer to your request is located <a href=\"%l\">here</a>.</p>\n",
         305 => {
-            "<p>This resource is only accessible through the proxy\n%l<br />\nYou will need to configure your client to \
+            "<p>This resource is only accessible through the proxy\n<br />\nYou will need to configure your client to \
              use that proxy.</p>\n"
         }
         417 if extra.expectation.is_empty() => {

@@ -56,7 +56,6 @@ fn read(
         known: &known,
         names: names(),
         resolve,
-        proxy_parameters: "ProxySet",
         host_spec: &default_host_spec,
     };
     let site = builder.build(&loaded, &mut diagnostics);

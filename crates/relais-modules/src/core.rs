@@ -17,7 +17,7 @@ use relais_policy::{
 use relais_telemetry::{Levels, Target};
 
 use crate::files::Links;
-use crate::{mod_so, values};
+use crate::values;
 
 pub(crate) use handler::{check as check_handler, fixup, respond as respond_missing};
 
@@ -115,6 +115,7 @@ pub fn default_host_spec() -> HostSpec {
         server_scheme: None,
         server_admin: "[no address given]".to_owned(),
         canonical_name: false,
+        document_root: None,
         timeout: Duration::from_secs(60),
         keep_alive: relais_policy::KeepAlive::default(),
         limits: relais_policy::RequestLimits::default(),
@@ -133,7 +134,6 @@ pub fn default_host_spec() -> HostSpec {
         trace_enabled: true,
         balancers: Vec::new(),
         workers: Vec::new(),
-        routes: Vec::new(),
         tunnels: relais_policy::TunnelHostSpec::default(),
         tunnel: relais_policy::TunnelSpec::default(),
     }
@@ -489,7 +489,6 @@ impl Module for Core {
                 "LogLevel loud",
                 "LogLevel rewrite:",
                 "LogLevel warn rewrite:loud",
-                "LogLevel warn rewrit:debug",
             ],
             set: Set::Words(log_level),
         },
@@ -760,6 +759,10 @@ impl Module for Core {
         }
         spec.names.extend_from_slice(&host.aliases);
         spec.canonical_name = section.canonical_name();
+        spec.document_root = host
+            .document_root
+            .as_ref()
+            .map(|root| root.as_os_str().as_encoded_bytes().to_vec());
         spec.server_admin = host
             .admin
             .clone()
@@ -1121,14 +1124,7 @@ fn log_level(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
     }
     let texts: Vec<_> = words.iter().map(Text::lossy).collect();
     match Levels::parse(&texts) {
-        Ok(levels) => {
-            if let Some(name) = levels.modules().find(|name| !mod_so::is_module(name)) {
-                let word = words.iter().find(|word| word.lossy().contains(name));
-                let span = word.map_or(slot.place.line, Text::span);
-                return Err(Problem::at(span, format!("Cannot find module {name}")));
-            }
-            slot.host.levels = merge_levels(slot.host.levels.as_ref(), Some(levels));
-        }
+        Ok(levels) => slot.host.levels = merge_levels(slot.host.levels.as_ref(), Some(levels)),
         Err((index, message)) => {
             let span = words.get(index).map_or(slot.place.line, Text::span);
             return Err(Problem::at(span, message));

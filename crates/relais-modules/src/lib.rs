@@ -166,6 +166,7 @@ pub static PHASES: Phases = Phases {
         mod_alias::translate,
         files::translate,
     ],
+    map: &[files::map],
     header_parser: &[mod_setenvif::header_parser],
     // httpd: mod_allowmethods is REALLY_FIRST, then the checkers as Satisfy
     // joins them; SSLRequireSSL holds whatever Satisfy says (StrictRequire).
@@ -185,6 +186,7 @@ pub static PHASES: Phases = Phases {
         mod_ssl::fixup,
         mod_env::fixup,
         mod_headers::fixup,
+        mod_rewrite::fixup_kind,
     ],
     // httpd: the core's checks of the method, then the handler `proxy-server`.
     respond: &[

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use relais_conf::{Diagnostic, Text};
 use relais_policy::{Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot};
 
-use crate::{core, files};
+use crate::{core, mod_rewrite};
 
 /// mod_mime.
 pub struct Mime;
@@ -262,15 +262,7 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
         let known = extensions(name).filter_map(|name| last(&section.handlers, &name));
         known.last().map(|handler| handler.to_ascii_lowercase())
     };
-    // Only where some segment could be the file is the disk asked which one is.
-    let mut segments = file.split(|&byte| byte == b'/');
-    if !segments.any(|segment| named(segment).is_some()) {
-        return Flow::Declined;
-    }
-    let found = match files::present(exchange, file) {
-        Ok(present) => named(&present),
-        Err(wait) => return wait,
-    };
+    let found = named(file);
     if let Some(handler) = found.filter(|handler| handler != b"none") {
         exchange.handler = Some(handler.into());
     }
@@ -341,8 +333,8 @@ pub(crate) fn fields(exchange: &Exchange<'_>, name: &[u8]) -> Vec<(&'static str,
     }
     let language = language.or(section.language.as_ref());
     let mut fields = Vec::new();
-    let forced = exchange.section_settings::<core::Section>().forced_type();
-    if let Some(forced) = forced {
+    let by_section = exchange.section_settings::<core::Section>().forced_type();
+    if let Some(forced) = mod_rewrite::forced_type(exchange).or(by_section) {
         fields.push(("Content-Type", forced.to_vec()));
     } else if let Some(kind) = kind {
         let mut value = kind.clone();

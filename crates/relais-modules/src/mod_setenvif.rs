@@ -229,7 +229,7 @@ impl Attribute {
             Self::Path => out.extend_from_slice(&exchange.path),
             Self::Matching(regex) => {
                 let mut fields = exchange.fields().iter();
-                let found = fields.find(|(name, _)| regex.is_match(name).unwrap_or(false));
+                let found = fields.find(|(name, _)| exchange.matches(regex, name, &"SetEnvIf"));
                 out.extend_from_slice(found.map(|(_, value)| value).unwrap_or_default());
             }
             Self::Named(name) => {
@@ -312,8 +312,7 @@ fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
             Test::Attribute(attribute, regex) => {
                 subject.clear();
                 attribute.write(exchange, &mut subject);
-                // A match that is given up at its limit is none.
-                let Ok(Some(captures)) = regex.captures(&subject) else {
+                let Some(captures) = exchange.captures(regex, &subject, &"SetEnvIf") else {
                     continue;
                 };
                 (Groups::new(&subject, captures), is_plain(regex.source()))

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relais_expr::State;
+use relais_expr::{Captures, EvalError, Regex, State};
 use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead, strip_named};
 use relais_telemetry::Level;
 
@@ -16,7 +17,7 @@ use crate::explain::Remark;
 use crate::module::Settings;
 use crate::site::{Host, Site};
 use crate::uri;
-use crate::walk::{SectionSets, Subject};
+use crate::walk::{Fragment, SectionSets, Subject};
 
 /// The client's connection.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +80,6 @@ pub struct ProxyUrl {
     pub url: Vec<u8>,
     /// Whether the path goes out as it is (`nocanon`, `[NE]`).
     pub no_canonical: bool,
-    /// The line of the rule that says so.
-    pub rule: Option<relais_conf::Span>,
 }
 
 /// One line for the error log.
@@ -148,13 +147,14 @@ pub enum Step {
 
 /// The stages of a request, in httpd's order (`ap_process_request_internal`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub(crate) enum Stage {
     PostRead,
     Target,
-    /// In place of `Target` after an internal redirect.
+    /// Behind `Target`, and in its place after an internal redirect.
     Restarted,
     Translate,
     Map,
+    Mapped,
     HeaderParser,
     Access,
     Fixup,
@@ -190,11 +190,23 @@ pub struct Exchange<'a> {
     /// The client as access rules, variables and logs see it: the peer, unless
     /// a module has found another behind it (mod_remoteip).
     pub client: SocketAddr,
-    /// The file that the request is mapped to, with a slash at its end for a
-    /// folder.
+    /// The file that the request is mapped to. Once it has been looked for it
+    /// ends where the path leads beyond what is there.
     pub file: Option<Vec<u8>>,
     /// Who answers, as `SetHandler`, `AddHandler` or a rule says.
     pub handler: Option<Cow<'static, [u8]>>,
+    /// What of the path leads beyond the file.
+    pub path_info: Vec<u8>,
+    /// Whether the file is a folder; there may be a slash at its end then.
+    pub is_folder: bool,
+    /// When the file was changed.
+    pub modified: Option<SystemTime>,
+    /// The folder that an `Alias` has put in the place of a path, and that
+    /// path.
+    pub alias: Option<(Vec<u8>, Vec<u8>)>,
+    /// What stands in the file's folder and those around it (`.htaccess`),
+    /// outermost first.
+    pub fragments: Vec<Arc<Fragment>>,
     /// The user who has proved to be one.
     pub user: Option<Vec<u8>>,
     /// By which scheme (`Basic`).
@@ -217,6 +229,19 @@ pub struct Exchange<'a> {
     /// The function of the stage that is next.
     next: usize,
     restarts: u32,
+    /// The request that this one is a sub-request of.
+    pub(crate) parent: Option<&'a Self>,
+    /// What keeps the phase at hand from going on.
+    interrupt: RefCell<Option<Interrupt>>,
+}
+
+/// What a phase function came upon where it could not say so.
+#[derive(Debug)]
+enum Interrupt {
+    /// A pattern was given up at its limit: what the log says.
+    GaveUp(String),
+    /// An answer is needed first.
+    Wait(Lookup),
 }
 
 /// What `ErrorDocument` puts in the place of a page.
@@ -295,6 +320,8 @@ pub struct Phases {
     pub post_read: &'static [Phase],
     /// httpd's `translate_name`: the first that is not `Declined` wins.
     pub translate: &'static [Phase],
+    /// httpd's `map_to_storage`: all are asked.
+    pub map: &'static [Phase],
     /// httpd's `header_parser`: all are asked.
     pub header_parser: &'static [Phase],
     /// httpd's `access_checker` and what follows: all are asked.
@@ -339,6 +366,11 @@ impl<'a> Exchange<'a> {
             client: connection.peer,
             file: None,
             handler: None,
+            path_info: Vec::new(),
+            is_folder: false,
+            modified: None,
+            alias: None,
+            fragments: Vec::new(),
             user: None,
             auth_type: None,
             notes: Environment::default(),
@@ -352,7 +384,29 @@ impl<'a> Exchange<'a> {
             stage: Stage::PostRead,
             next: 0,
             restarts: 0,
+            parent: None,
+            interrupt: RefCell::default(),
         }
+    }
+
+    /// A request of the same client for something else.
+    pub(crate) fn beside(&self) -> Exchange<'_> {
+        let mut other = Exchange::new(
+            self.site,
+            self.host,
+            self.connection,
+            self.head,
+            self.meta,
+            self.now,
+        );
+        other.fields.clone_from(&self.fields);
+        other.environment.clone_from(&self.environment);
+        other.tls = self.tls;
+        other.client = self.client;
+        other.identity = self.identity;
+        other.load = self.load;
+        other.parent = Some(self);
+        other
     }
 
     /// The request's fields, as modules have left them.
@@ -387,8 +441,64 @@ impl<'a> Exchange<'a> {
     #[must_use]
     pub fn answer<T: Any>(&self, key: &[u8]) -> Option<&T> {
         let mut answers = self.answers.iter();
-        let (_, answer) = answers.find(|(have, _)| have == key)?;
-        answer.downcast_ref()
+        match answers.find(|(have, _)| have == key) {
+            Some((_, answer)) => answer.downcast_ref(),
+            None => self.parent?.answer(key),
+        }
+    }
+
+    /// The groups of a pattern's match. A match that is given up at its limit
+    /// counts as none for the function that asks, and the request ends in a 500
+    /// once it returns; `what` names the directive for the log.
+    pub fn captures(
+        &self,
+        regex: &Regex,
+        subject: &[u8],
+        what: &dyn fmt::Display,
+    ) -> Option<Captures> {
+        regex.captures(subject).unwrap_or_else(|error| {
+            let pattern = regex.source().escape_ascii();
+            let log = format!("{what}: the pattern '{pattern}': {error}");
+            self.interrupt.replace(Some(Interrupt::GaveUp(log)));
+            None
+        })
+    }
+
+    /// The same where only whether it matches is asked.
+    pub fn matches(&self, regex: &Regex, subject: &[u8], what: &dyn fmt::Display) -> bool {
+        self.captures(regex, subject, what).is_some()
+    }
+
+    /// An answer is needed before the function that asks counts: it is called
+    /// again when it is there.
+    pub(crate) fn wait_for(&self, lookup: Lookup) {
+        self.interrupt.replace(Some(Interrupt::Wait(lookup)));
+    }
+
+    /// Whether the phase function at hand will not count.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.borrow().is_some()
+    }
+
+    /// What is to be waited for before the function that asks counts, if it
+    /// wants to say so itself.
+    pub fn awaited(&self) -> Option<Lookup> {
+        match self.interrupt.take() {
+            Some(Interrupt::Wait(lookup)) => Some(lookup),
+            other => {
+                self.interrupt.replace(other);
+                None
+            }
+        }
+    }
+
+    /// What has to follow instead of what a phase function said.
+    pub(crate) fn interrupted(&self) -> Option<Flow> {
+        self.interrupt.take().map(|interrupt| match interrupt {
+            Interrupt::GaveUp(log) => Flow::Decide(Decision::Respond(Respond::logged(500, log))),
+            Interrupt::Wait(lookup) => Flow::Wait(lookup),
+        })
     }
 
     /// Keeps the answer to a [`Lookup`].
@@ -477,31 +587,31 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn enter(&mut self, stage: Stage) {
+    pub(crate) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.next = 0;
     }
 
     /// Runs one stage; what follows it, or what keeps it from being followed.
-    fn run_stage(&mut self, sets: &SectionSets) -> Result<Stage, Flow> {
+    pub(crate) fn run_stage(&mut self, sets: &SectionSets) -> Result<Stage, Flow> {
         let phases = self.site.phases;
         match self.stage {
             Stage::PostRead => self.all(phases.post_read, Stage::Target),
             Stage::Target => {
                 self.read_target().map_err(Flow::Decide)?;
-                self.walk(sets);
-                Ok(Stage::Translate)
+                Ok(Stage::Restarted)
             }
             Stage::Restarted => {
-                self.walk(sets);
+                self.walk(sets)?;
                 Ok(Stage::Translate)
             }
             Stage::Translate => {
                 self.first(phases.translate)?;
                 Ok(Stage::Map)
             }
-            Stage::Map => {
-                self.walk(sets);
+            Stage::Map => self.all(phases.map, Stage::Mapped),
+            Stage::Mapped => {
+                self.walk(sets)?;
                 Ok(Stage::HeaderParser)
             }
             Stage::HeaderParser => self.all(phases.header_parser, Stage::Access),
@@ -515,25 +625,40 @@ impl<'a> Exchange<'a> {
     }
 
     /// Merges the settings of the sections that the request meets by now.
-    fn walk(&mut self, sets: &SectionSets) {
+    fn walk(&mut self, sets: &SectionSets) -> Result<(), Flow> {
         let mut state = State::default();
-        let mut failures = Vec::new();
+        let mut failures: Vec<EvalError> = Vec::new();
         let set = self
             .host
             .section_set(sets, self.subject(), &mut |expression| {
                 expression.eval(self, &mut state).unwrap_or_else(|error| {
-                    failures.push(format!("evaluation of expression failed: {error}"));
+                    failures.push(error);
                     false
                 })
             });
-        for message in failures {
+        // Access control may stand in a section of which nobody knows whether
+        // it is met.
+        let gave_up = |log: String| Flow::Decide(Decision::Respond(Respond::logged(500, log)));
+        let set = set.map_err(gave_up)?;
+        if let Some(flow) = self.interrupted() {
+            return Err(flow);
+        }
+        for error in failures {
+            let message = format!("evaluation of expression failed: {error}");
+            if error == EvalError::Limit {
+                return Err(gave_up(message));
+            }
             self.note("core", Level::Error, || message);
         }
         for name in state.headers_read() {
             self.vary_on(name);
         }
         self.section = set;
+        for (name, value) in self.host.match_variables(self.subject()) {
+            self.environment.set(name.as_bytes(), Some(&value));
+        }
         self.remark_sections();
+        Ok(())
     }
 
     /// What sections are asked about by now.
@@ -542,21 +667,28 @@ impl<'a> Exchange<'a> {
             path: &self.path,
             url: self.proxy.as_ref().map(|proxy| proxy.url.as_slice()),
             file: self.file.as_deref(),
+            is_folder: self.is_folder,
+            fragments: &self.fragments,
         }
     }
 
     /// The answer depends on this request field: `Vary` will name it.
     pub fn vary_on(&mut self, name: &[u8]) {
+        // RFC 9110 §12.5.5: an answer always depends on the host.
+        if name.eq_ignore_ascii_case(b"host") {
+            return;
+        }
         let known = |have: &Vec<u8>| have.eq_ignore_ascii_case(name);
         if !self.varies.iter().any(known) {
             self.varies.push(name.to_vec());
         }
     }
 
-    /// The request fields that the answer depends on, each once.
+    /// `Vary` of an answer of relais' own: the request fields that it depends
+    /// on. An origin's answer has its own, as in httpd.
     #[must_use]
-    pub fn varies(&self) -> &[Vec<u8>] {
-        &self.varies
+    pub fn vary(&self) -> Option<Vec<u8>> {
+        (!self.varies.is_empty()).then(|| self.varies.join(&b','))
     }
 
     /// Begins again behind the reading of the target. Variables of the request
@@ -575,6 +707,11 @@ impl<'a> Exchange<'a> {
         self.proxy = None;
         self.file = None;
         self.handler = None;
+        self.path_info.clear();
+        self.is_folder = false;
+        self.modified = None;
+        self.alias = None;
+        self.fragments.clear();
         self.user = None;
         self.auth_type = None;
         self.section = self.host.base();

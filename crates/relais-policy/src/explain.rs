@@ -87,10 +87,12 @@ impl Exchange<'_> {
     /// Calls a phase function; what it changes becomes remarks.
     pub(crate) fn call(&mut self, function: Phase) -> Flow {
         if self.remarks.is_none() {
-            return function(self);
+            let flow = function(self);
+            return self.interrupted().unwrap_or(flow);
         }
         let before = Snapshot::of(self);
         let flow = function(self);
+        let flow = self.interrupted().unwrap_or(flow);
         for text in before.changes(self) {
             self.remark(Topic::Change, None, || text);
         }
@@ -108,12 +110,13 @@ impl Exchange<'_> {
             .matching_sections(self.subject(), &mut |expression| {
                 expression.eval(self, &mut state).unwrap_or(false)
             });
-        for head in heads {
-            let known = |one: &Remark| one.topic == Topic::Section && one.span == Some(head.span);
+        let lines: Vec<_> = heads
+            .map(|head| (head.span, format!("{head} matches")))
+            .collect();
+        for (span, line) in lines {
+            let known = |one: &Remark| one.topic == Topic::Section && one.span == Some(span);
             if !self.remarks().iter().any(known) {
-                self.remark(Topic::Section, Some(head.span), || {
-                    format!("{head} matches")
-                });
+                self.remark(Topic::Section, Some(span), || line);
             }
         }
     }
@@ -223,10 +226,6 @@ impl Site {
                 let own = name.eq_ignore_ascii_case(shown);
                 let by = if own { "ServerName" } else { "ServerAlias" };
                 format!("{shown}, {at}, whose {by} is {name}")
-            }
-            None if name.is_some_and(|name| host.is_written_as(name)) => {
-                let name = name.map(show).unwrap_or_default();
-                format!("{shown}, {at}, whose <VirtualHost> line says {name}")
             }
             None => {
                 let name = name.map_or_else(|| "none".to_owned(), show);

@@ -15,10 +15,10 @@ mod explain;
 mod lookup;
 mod module;
 mod read;
-mod route;
 mod section;
 mod site;
 mod spec;
+mod subrequest;
 pub mod tls;
 mod tunnel;
 pub mod uri;
@@ -37,7 +37,6 @@ pub use exchange::{
 };
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
-pub use route::RouteSpec;
 pub use section::{
     Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,
 };
@@ -46,12 +45,12 @@ pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ProxyProtocol, ReadTimeout,
     RequestLimits, Scheme, ServerSpec, Upgrade, WorkerSpec,
 };
+pub use subrequest::SubRequest;
 pub use tunnel::{
-    DrainSpec, OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec,
-    TunnelTime,
+    OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,
 };
 pub use variables::Answered;
-pub use walk::{SectionSets, Subject};
+pub use walk::{Fragment, SectionSets};
 
 /// Every diagnostic code of this crate with its meaning. Codes are stable and
 /// never used again for something else.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use relais_conf::{Span, Text};
-use relais_expr::{Expression, Regex};
+use relais_expr::{Expression, Regex, RegexError};
 
 /// The kinds of section that hold per-directory settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,8 +110,8 @@ pub enum Condition {
 }
 
 impl Matcher {
-    fn matches(&self, kind: SectionKind, subject: &[u8]) -> bool {
-        match (self, kind) {
+    fn matches(&self, kind: SectionKind, subject: &[u8]) -> Result<bool, RegexError> {
+        Ok(match (self, kind) {
             // The walk asks the expression.
             (Self::Condition(_), _) | (_, SectionKind::If) => false,
             (Self::Prefix(path), SectionKind::Location) => covers(path, subject),
@@ -125,10 +125,11 @@ impl Matcher {
             (Self::Wildcard(pattern), kind) => {
                 wildcard(pattern, subject, kind == SectionKind::Location)
             }
-            // A match that is given up at its limit is none.
-            (Self::Regex(regex), SectionKind::Directory) => covers_by_regex(regex, subject),
-            (Self::Regex(regex), _) => regex.is_match(subject).unwrap_or(false),
-        }
+            (Self::Regex(regex), SectionKind::Directory) => {
+                return Ok(covered_by_regex(regex, subject)?.is_some());
+            }
+            (Self::Regex(regex), _) => return regex.is_match(subject),
+        })
     }
 }
 
@@ -159,9 +160,38 @@ impl SectionHead {
     /// Whether the section applies to this subject: a path (`<Location>`), a
     /// URL (`<Proxy>`), a folder without its last slash (`<Directory>`), or a
     /// name without a folder (`<Files>`).
-    #[must_use]
-    pub fn matches(&self, subject: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// When a pattern is given up at its limit, so that nobody knows.
+    pub fn matches(&self, subject: &[u8]) -> Result<bool, RegexError> {
         self.matcher.matches(self.kind, subject)
+    }
+
+    /// Whether the section is named by a pattern with named groups.
+    pub(crate) fn has_names(&self) -> bool {
+        matches!(&self.matcher, Matcher::Regex(regex) if regex.has_names())
+    }
+
+    /// The named groups of a pattern that matches this subject, as
+    /// [`Self::matches`] takes it: what httpd puts into `MATCH_…` variables
+    /// (core.html#locationmatch).
+    pub(crate) fn named_groups(&self, subject: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let Matcher::Regex(regex) = &self.matcher else {
+            return Vec::new();
+        };
+        let covered;
+        let subject = match self.kind {
+            SectionKind::Directory => {
+                covered = covered_by_regex(regex, subject).ok().flatten();
+                covered.as_deref().unwrap_or_default()
+            }
+            _ => subject,
+        };
+        let groups = regex.named_groups(subject).ok().flatten();
+        let groups = groups.unwrap_or_default().into_iter();
+        groups
+            .map(|(name, value)| (format!("MATCH_{}", name.to_ascii_uppercase()), value))
+            .collect()
     }
 
     /// The number of segments of a `<Directory>` path: shorter ones are merged
@@ -201,16 +231,21 @@ fn leading(folder: &[u8], count: usize) -> &[u8] {
     &folder[..end]
 }
 
-/// Whether a pattern matches the folder or one of those around it: httpd tries
-/// it on each, with its last slash.
-fn covers_by_regex(regex: &Regex, subject: &[u8]) -> bool {
+/// The folder that a pattern matches, or the first of those around it: httpd
+/// tries it on each, with its last slash.
+fn covered_by_regex(regex: &Regex, subject: &[u8]) -> Result<Option<Vec<u8>>, RegexError> {
     let mut path = subject.to_vec();
     path.push(b'/');
     let ends: Vec<usize> = (1..=path.len())
         .filter(|&end| path[end - 1] == b'/')
         .collect();
-    ends.into_iter()
-        .any(|end| regex.is_match(&path[..end]).unwrap_or(false))
+    for end in ends {
+        if regex.is_match(&path[..end])? {
+            path.truncate(end);
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a literal `<Location>` path covers a request path: the same path or
@@ -354,7 +389,7 @@ mod tests {
         for (matcher, subject, expected) in table {
             assert_eq!(
                 matcher.matches(SectionKind::Directory, subject.as_bytes()),
-                *expected,
+                Ok(*expected),
                 "{matcher:?} {subject}"
             );
         }

@@ -11,7 +11,7 @@ use crate::module::{AnyModule, Drafts, Settings};
 use crate::section::{SectionHead, wildcard};
 use crate::spec::{HostSpec, ServerSpec};
 use crate::uri::PathRules;
-use crate::walk::{HostPart, Judge, SectionSets, Sections, Subject};
+use crate::walk::{GaveUp, HostPart, Judge, SectionSets, Sections, Subject};
 
 /// A configuration while it is read: drafts of all hosts, the main server
 /// first.
@@ -45,15 +45,12 @@ pub struct SectionDraft {
 }
 
 /// One address of a `<VirtualHost>`; `None` is `*`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostAddress {
     /// The local address.
     pub ip: Option<IpAddr>,
     /// The local port.
     pub port: Option<u16>,
-    /// How the line names it, in lower case: requests that no `ServerName`
-    /// answers are for the host that has their name here (vhosts/details.html).
-    pub name: Option<Box<str>>,
 }
 
 /// A name that a virtual host answers to.
@@ -109,19 +106,11 @@ impl Host {
         })
     }
 
-    /// Whether its `<VirtualHost>` line has this name (lower case) for an
-    /// address.
-    #[must_use]
-    pub fn is_written_as(&self, name: &[u8]) -> bool {
-        let mut written = self.addresses.iter().flat_map(|address| &address.name);
-        written.any(|have| have.as_bytes() == name)
-    }
-
     /// The opening lines of the sections that match, in the order of their
     /// merge.
     pub(crate) fn matching_sections<'h>(
         &'h self,
-        subject: Subject<'_>,
+        subject: Subject<'h>,
         judge: Judge<'_>,
     ) -> impl Iterator<Item = &'h SectionHead> + use<'h> {
         self.sections.heads(subject, judge)
@@ -134,13 +123,28 @@ impl Host {
         sets: &SectionSets,
         subject: Subject<'_>,
         judge: Judge<'_>,
-    ) -> Arc<Settings> {
-        let part = HostPart {
+    ) -> Result<Arc<Settings>, GaveUp> {
+        self.sections.merged(&self.part(), sets, subject, judge)
+    }
+
+    /// The variables that sections with named groups in their patterns set.
+    pub(crate) fn match_variables(&self, subject: Subject<'_>) -> Vec<(String, Vec<u8>)> {
+        self.sections.named_groups(subject)
+    }
+
+    /// The settings of `/` and of each folder on the way to `folder` and with
+    /// it, as far as `<Directory>` sections say them without a pattern.
+    #[must_use]
+    pub fn folder_settings(&self, folder: &[u8]) -> Vec<Arc<Settings>> {
+        self.sections.along(&self.part(), folder)
+    }
+
+    fn part(&self) -> HostPart<'_> {
+        HostPart {
             index: self.index,
             base: &self.base,
             modules: self.modules,
-        };
-        self.sections.merged(&part, sets, subject, judge)
+        }
     }
 }
 

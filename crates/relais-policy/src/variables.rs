@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -28,8 +29,6 @@ impl Lookup for Exchange<'_> {
                 out.extend_from_slice(self.environment.get(name).unwrap_or_default())
             }
             Variable::ProcessEnv(name) => process_variable(name, out),
-            // Later phases change nothing that a variable could show.
-            Variable::LookAhead(inner) => self.variable(inner, out),
             Variable::Ssl(name) => self.tls_variable(name, out),
             Variable::RequestMethod => out.extend_from_slice(self.head.method()),
             // Before the path has been decoded, httpd has what was sent.
@@ -40,10 +39,9 @@ impl Lookup for Exchange<'_> {
                 let (_, query) = uri::split_target(self.head.target());
                 out.extend_from_slice(query.unwrap_or_default());
             }
-            Variable::RequestUri
-            | Variable::DocumentUri
-            | Variable::RequestFilename
-            | Variable::ScriptFilename => out.extend_from_slice(&self.path),
+            Variable::RequestUri | Variable::DocumentUri => out.extend_from_slice(&self.path),
+            Variable::RequestFilename | Variable::ScriptFilename => self.file_name(out),
+            Variable::PathInfo => out.extend_from_slice(&self.path_info),
             Variable::QueryString => {
                 out.extend_from_slice(self.query.as_deref().unwrap_or_default())
             }
@@ -59,7 +57,20 @@ impl Lookup for Exchange<'_> {
     }
 
     fn file_test(&self, test: FileTest, path: &[u8]) -> bool {
-        file_test(test, path)
+        match test {
+            FileTest::UrlByRequest if !path.is_empty() => self
+                .look_up_path(path)
+                .is_some_and(|found| found.status < 400),
+            FileTest::FileByRequest if !path.is_empty() => {
+                let found = self.look_up_file(path);
+                let file = found
+                    .as_ref()
+                    .filter(|found| found.status < 300)
+                    .and_then(|found| found.exchange.file.as_deref());
+                file.is_some_and(|file| file_test(FileTest::Exists, file))
+            }
+            _ => file_test(test, path),
+        }
     }
 
     fn file_contents(&self, path: &[u8]) -> Option<Vec<u8>> {
@@ -129,7 +140,20 @@ impl Exchange<'_> {
             Variable::ServerSoftware => show(&self.host.spec.server_tokens, out),
             Variable::Https => show(on_off(connection.secure), out),
             Variable::Ipv6 => show(on_off(client.is_ipv6()), out),
-            Variable::IsSubreq => show("false", out),
+            Variable::IsSubreq => show(self.is_subrequest(), out),
+            Variable::LastModified => self.last_modified(out),
+            Variable::DocumentRoot => {
+                out.extend_from_slice(self.host.spec.document_root.as_deref().unwrap_or_default());
+            }
+            Variable::ContextDocumentRoot => {
+                let own = self.alias.as_ref().map(|(folder, _)| folder);
+                let root = own.or(self.host.spec.document_root.as_ref());
+                out.extend_from_slice(root.map(Vec::as_slice).unwrap_or_default());
+            }
+            Variable::ContextPrefix => {
+                let own = self.alias.as_ref().map(|(_, prefix)| prefix);
+                out.extend_from_slice(own.map(Vec::as_slice).unwrap_or_default());
+            }
             Variable::Http2 => show("off", out),
             Variable::RequestStatus => show("200", out),
             Variable::Handler => {
@@ -215,6 +239,28 @@ impl Exchange<'_> {
         self.fields().get("Host").and_then(split_host_port)
     }
 
+    /// The name of the file, `proxy:` and the URL of a request that is proxied,
+    /// or the path as long as it leads to neither.
+    fn file_name(&self, out: &mut Vec<u8>) {
+        match (&self.proxy, &self.file) {
+            (Some(proxy), _) => {
+                out.extend_from_slice(b"proxy:");
+                out.extend_from_slice(&proxy.url);
+            }
+            (None, Some(file)) => out.extend_from_slice(file),
+            (None, None) => out.extend_from_slice(&self.path),
+        }
+    }
+
+    /// When the file was changed, in the system's time zone; httpd's answer for
+    /// what is no file is the epoch.
+    fn last_modified(&self, out: &mut Vec<u8>) {
+        let at = self.modified.unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Ok(at) = Timestamp::try_from(at) {
+            time_part(&Variable::Time, TimeZone::system().to_datetime(at), out);
+        }
+    }
+
     /// `TIME` and its parts, in the system's time zone.
     fn time(&self, variable: &Variable, out: &mut Vec<u8>) {
         if let Ok(now) = Timestamp::try_from(self.now) {
@@ -246,17 +292,14 @@ fn file_test(test: FileTest, path: &[u8]) -> bool {
     if test == FileTest::Link {
         return fs::symlink_metadata(name).is_ok_and(|file| file.is_symlink());
     }
-    // No request is made inside of another, so access rules are not asked:
-    // every path would be answered.
-    if test == FileTest::UrlByRequest {
-        return path.starts_with(b"/");
-    }
     fs::metadata(name).is_ok_and(|file| match test {
         FileTest::Directory => file.is_dir(),
-        FileTest::Regular | FileTest::FileByRequest => file.is_file(),
+        FileTest::Regular => file.is_file(),
         FileTest::NotEmpty => file.is_file() && file.len() > 0,
         FileTest::Executable => file.permissions().mode() & 0o111 != 0,
-        FileTest::Exists | FileTest::Link | FileTest::UrlByRequest => true,
+        FileTest::Exists | FileTest::Link => true,
+        // These are asked of a request.
+        FileTest::FileByRequest | FileTest::UrlByRequest => false,
     })
 }
 
@@ -306,9 +349,7 @@ mod tests {
 
     #[test]
     fn tests_of_files() {
-        use FileTest::{
-            Directory, Executable, Exists, FileByRequest, Link, NotEmpty, Regular, UrlByRequest,
-        };
+        use FileTest::{Directory, Executable, Exists, Link, NotEmpty, Regular};
         let root = env!("CARGO_MANIFEST_DIR");
         let file = format!("{root}/Cargo.toml");
         for (test, path, expected) in [
@@ -318,14 +359,11 @@ mod tests {
             (Directory, &file, false),
             (Regular, &file, true),
             (Regular, root, false),
-            (FileByRequest, &file, true),
             (NotEmpty, &file, true),
             (NotEmpty, "", false),
             (Link, &file, false),
             (Executable, root, true),
             (Executable, &file, false),
-            (UrlByRequest, "/nonexistent", true),
-            (UrlByRequest, "x", false),
         ] {
             assert_eq!(
                 file_test(test, path.as_bytes()),

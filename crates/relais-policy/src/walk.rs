@@ -31,14 +31,27 @@ pub(crate) struct Sections {
     files: Vec<u32>,
     locations: Vec<u32>,
     conditions: Vec<u32>,
+    /// Whether a section's pattern has groups with names.
+    has_names: bool,
+}
+
+/// Settings that stand in a folder among the files that are served
+/// (`.htaccess`): a section for that folder, with the sections inside of it.
+pub struct Fragment {
+    /// The folder is the first of them.
+    pub(crate) sections: Sections,
 }
 
 /// Says whether an expression is true of the request.
 pub(crate) type Judge<'j> = &'j mut dyn FnMut(&Expression) -> bool;
 
+/// A section's pattern was given up at its limit: what the log says. Access
+/// control may stand in that section, so that the request can't go on.
+pub(crate) type GaveUp = String;
+
 /// What sections are asked about.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Subject<'s> {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Subject<'s> {
     /// The request's path, decoded and normalised: `<Location>`.
     pub path: &'s [u8],
     /// The URL that the request is proxied to: `<Proxy>`.
@@ -46,6 +59,39 @@ pub struct Subject<'s> {
     /// The absolute name of the file that is served, with a slash at its end
     /// for a folder: `<Directory>` and `<Files>`.
     pub file: Option<&'s [u8]>,
+    /// Whether it is a folder, whatever its end.
+    pub is_folder: bool,
+    /// What stands in that folder and those around it, outermost first.
+    pub fragments: &'s [Arc<Fragment>],
+}
+
+impl<'s> Subject<'s> {
+    /// What sections of this kind are asked about.
+    fn of(&self, kind: SectionKind) -> &'s [u8] {
+        let file = self.file.unwrap_or_default();
+        let slash = file.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+        let (folder, name) = file.split_at(slash);
+        let folder = match self.is_folder {
+            true => file.strip_suffix(b"/").unwrap_or(file),
+            false => folder,
+        };
+        match kind {
+            SectionKind::Location | SectionKind::If => self.path,
+            SectionKind::Proxy => self.url.unwrap_or_default(),
+            SectionKind::Directory => folder,
+            SectionKind::Files => name.get(1..).unwrap_or_default(),
+        }
+    }
+}
+
+impl Fragment {
+    /// The folder of this fragment without its last slash, whose `head` it is.
+    fn depth(&self) -> usize {
+        let first = self.sections.all.first();
+        first
+            .and_then(|section| section.head.depth())
+            .unwrap_or_default()
+    }
 }
 
 impl Sections {
@@ -67,6 +113,7 @@ impl Sections {
             (SectionKind::Location, _) => &mut self.locations,
         };
         list.push(number);
+        self.has_names |= head.has_names();
         self.all.push(Section {
             head,
             settings,
@@ -86,64 +133,103 @@ impl Sections {
     /// The merged settings of the sections that match: `<Proxy>` for a proxied
     /// request, `<Directory>` and `<Files>` for a file, then `<Location>`, then
     /// `<If>`, of which `judge` decides.
+    ///
+    /// # Errors
+    /// When a pattern is given up at its limit.
     pub(crate) fn merged(
         &self,
         host: &HostPart<'_>,
         sets: &SectionSets,
         subject: Subject<'_>,
         judge: Judge<'_>,
-    ) -> Arc<Settings> {
-        if self.all.is_empty() {
-            return Arc::clone(host.base);
+    ) -> Result<Arc<Settings>, GaveUp> {
+        if self.all.is_empty() && subject.fragments.is_empty() {
+            return Ok(Arc::clone(host.base));
         }
         let mut key = sets.key.borrow_mut();
         key.clear();
         key.push(u32::try_from(host.index).unwrap_or(u32::MAX));
-        self.collect(subject, judge, &mut key);
+        self.walk(subject).collect(judge, &mut key)?;
         if key.len() == 1 {
-            return Arc::clone(host.base);
+            return Ok(Arc::clone(host.base));
+        }
+        if !subject.fragments.is_empty() {
+            // What stands in folders may be another thing by the next request.
+            return Ok(Arc::new(self.walk(subject).merge(host, &key[1..])));
         }
         if let Some(known) = sets.merged.borrow().get(key.as_slice()) {
-            return Arc::clone(known);
+            return Ok(Arc::clone(known));
         }
-        let merged = Arc::new(self.merge(host, &key[1..]));
+        let merged = Arc::new(self.walk(subject).merge(host, &key[1..]));
         sets.remember(&key, &merged);
-        merged
+        Ok(merged)
     }
 
     /// The opening lines of the sections that match, in the order of their
     /// merge.
     pub(crate) fn heads<'s>(
         &'s self,
-        subject: Subject<'_>,
+        subject: Subject<'s>,
         judge: Judge<'_>,
     ) -> impl Iterator<Item = &'s SectionHead> + use<'s> {
         let mut numbers = Vec::new();
-        self.collect(subject, judge, &mut numbers);
+        let walk = self.walk(subject);
+        // Whoever merges them has seen that a pattern is given up.
+        let _ = walk.collect(judge, &mut numbers);
         numbers
             .into_iter()
-            .map(|number| &self.all[number as usize].head)
+            .map(move |number| &walk.section(number).0.head)
     }
 
-    fn collect(&self, subject: Subject<'_>, judge: Judge<'_>, into: &mut Vec<u32>) {
-        let first = into.len();
-        if let Some(url) = subject.url {
-            self.matching(&self.proxies, url, into);
-        } else if let Some(file) = subject.file {
-            self.collect_file(file, into);
+    /// The named groups in the patterns of the sections that match, with the
+    /// names that httpd gives them.
+    pub(crate) fn named_groups(&self, subject: Subject<'_>) -> Vec<(String, Vec<u8>)> {
+        let mut fragments = subject.fragments.iter();
+        if !self.has_names && !fragments.any(|one| one.sections.has_names) {
+            return Vec::new();
         }
-        self.matching(&self.locations, subject.path, into);
-        let outer = first..into.len();
-        self.hold(&self.conditions, judge, into);
-        for position in outer {
-            let inner = &self.all[into[position] as usize].conditions;
-            self.hold(inner, judge, into);
+        let walk = self.walk(subject);
+        let mut numbers = Vec::new();
+        // Whoever merges them has seen that a pattern is given up.
+        let _ = walk.collect(&mut |_| false, &mut numbers);
+        let heads = numbers.iter().map(|&number| &walk.section(number).0.head);
+        let named = heads.filter(|head| head.has_names());
+        named
+            .flat_map(|head| head.named_groups(subject.of(head.kind)))
+            .collect()
+    }
+
+    /// The settings of the folders on the way to a file, from the outermost
+    /// on, as `<Directory>` sections without patterns make them: what is known
+    /// before the folders themselves are read.
+    pub(crate) fn along(&self, host: &HostPart<'_>, folder: &[u8]) -> Vec<Arc<Settings>> {
+        let ends =
+            (0..=folder.len()).filter(|&end| folder.get(end).is_none_or(|&byte| byte == b'/'));
+        let mut settings = Arc::clone(host.base);
+        let mut levels = Vec::new();
+        for (depth, end) in ends.enumerate() {
+            for &number in &self.directories {
+                let section = &self.all[number as usize];
+                let part = folder.get(..end).unwrap_or_default();
+                if section.head.depth() == Some(depth) && section.head.matches(part) == Ok(true) {
+                    settings = Arc::new(merge(host, &settings, &section.settings));
+                }
+            }
+            levels.push(Arc::clone(&settings));
+        }
+        levels
+    }
+
+    fn walk<'s>(&'s self, subject: Subject<'s>) -> Walk<'s> {
+        Walk {
+            sections: self,
+            subject,
         }
     }
 
     /// Adds those of a list of conditions that hold, each with what holds
-    /// inside of it (`ap_if_walk`).
-    fn hold(&self, numbers: &[u32], judge: Judge<'_>, into: &mut Vec<u32>) {
+    /// inside of it (`ap_if_walk`). Numbers count from `offset`.
+    fn hold(&self, numbers: &[u32], offset: u32, judge: Judge<'_>, into: &mut Vec<u32>) {
         let mut held = false;
         for &number in numbers {
             let section = &self.all[number as usize];
@@ -157,45 +243,140 @@ impl Sections {
                 Condition::Else => true,
             };
             if held {
-                into.push(number);
-                self.hold(&section.conditions, judge, into);
+                into.push(number + offset);
+                self.hold(&section.conditions, offset, judge, into);
             }
         }
     }
 
-    fn collect_file(&self, file: &[u8], into: &mut Vec<u32>) {
-        let slash = file.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        let (folder, name) = file.split_at(slash);
-        let first = into.len();
-        self.matching(&self.directories, folder, into);
-        let directories = first..into.len();
-        let name = name.get(1..).unwrap_or_default();
-        self.matching(&self.files, name, into);
-        for position in directories {
-            let inner = &self.all[into[position] as usize].files;
-            self.matching(inner, name, into);
+    /// Adds those of a list that match; numbers count from `offset`.
+    fn matching(
+        &self,
+        numbers: &[u32],
+        offset: u32,
+        subject: &[u8],
+        into: &mut Vec<u32>,
+    ) -> Result<(), GaveUp> {
+        for &number in numbers {
+            if self.matches(number, subject)? {
+                into.push(number + offset);
+            }
         }
+        Ok(())
     }
 
-    fn matching(&self, numbers: &[u32], subject: &[u8], into: &mut Vec<u32>) {
-        let matching = numbers
-            .iter()
-            .filter(|&&number| self.all[number as usize].head.matches(subject));
-        into.extend(matching);
+    fn matches(&self, number: u32, subject: &[u8]) -> Result<bool, GaveUp> {
+        let head = &self.all[number as usize].head;
+        head.matches(subject)
+            .map_err(|error| format!("{head}: {error}"))
+    }
+}
+
+/// The sections of a host with the fragments of one request, whose sections
+/// have the numbers behind the host's.
+#[derive(Clone, Copy)]
+struct Walk<'s> {
+    sections: &'s Sections,
+    subject: Subject<'s>,
+}
+
+impl<'s> Walk<'s> {
+    /// The table that a number belongs to, and where its numbers begin.
+    fn table(&self, number: u32) -> (&'s Sections, u32) {
+        let mut offset = length(self.sections);
+        if number < offset {
+            return (self.sections, 0);
+        }
+        for fragment in self.subject.fragments {
+            let end = offset + length(&fragment.sections);
+            if number < end {
+                return (&fragment.sections, offset);
+            }
+            offset = end;
+        }
+        (self.sections, 0)
+    }
+
+    fn section(&self, number: u32) -> (&'s Section, &'s Sections, u32) {
+        let (table, offset) = self.table(number);
+        (&table.all[(number - offset) as usize], table, offset)
+    }
+
+    fn collect(&self, judge: Judge<'_>, into: &mut Vec<u32>) -> Result<(), GaveUp> {
+        let (sections, subject) = (self.sections, self.subject);
+        let first = into.len();
+        if let Some(url) = subject.url {
+            sections.matching(&sections.proxies, 0, url, into)?;
+        } else if subject.file.is_some() {
+            self.collect_file(into)?;
+        }
+        sections.matching(&sections.locations, 0, subject.path, into)?;
+        let outer = first..into.len();
+        sections.hold(&sections.conditions, 0, judge, into);
+        for position in outer {
+            let (section, table, offset) = self.section(into[position]);
+            table.hold(&section.conditions, offset, judge, into);
+        }
+        Ok(())
+    }
+
+    fn collect_file(&self, into: &mut Vec<u32>) -> Result<(), GaveUp> {
+        let first = into.len();
+        self.collect_folder(self.subject.of(SectionKind::Directory), into)?;
+        let directories = first..into.len();
+        let name = self.subject.of(SectionKind::Files);
+        let sections = self.sections;
+        sections.matching(&sections.files, 0, name, into)?;
+        for position in directories {
+            let (section, table, offset) = self.section(into[position]);
+            table.matching(&section.files, offset, name, into)?;
+        }
+        Ok(())
+    }
+
+    /// `<Directory>` sections, and what stands in each folder behind those of
+    /// its path and of shorter ones.
+    fn collect_folder(&self, folder: &[u8], into: &mut Vec<u32>) -> Result<(), GaveUp> {
+        let mut offset = length(self.sections);
+        let mut fragments = self.subject.fragments.iter().peekable();
+        for &number in &self.sections.directories {
+            if !self.sections.matches(number, folder)? {
+                continue;
+            }
+            let head = &self.sections.all[number as usize].head;
+            let depth = head.depth().unwrap_or(usize::MAX);
+            while let Some(fragment) = fragments.next_if(|fragment| fragment.depth() < depth) {
+                into.push(offset);
+                offset += length(&fragment.sections);
+            }
+            into.push(number);
+        }
+        for fragment in fragments {
+            into.push(offset);
+            offset += length(&fragment.sections);
+        }
+        Ok(())
     }
 
     fn merge(&self, host: &HostPart<'_>, numbers: &[u32]) -> Settings {
         let mut settings = Settings::clone(host.base);
         for &number in numbers {
-            let section = &self.all[number as usize];
-            let mut merged = Settings::default();
-            for module in host.modules {
-                module.merge_sealed(&settings, &section.settings, &mut merged);
-            }
-            settings = merged;
+            settings = merge(host, &settings, &self.section(number).0.settings);
         }
         settings
     }
+}
+
+fn length(sections: &Sections) -> u32 {
+    u32::try_from(sections.all.len()).unwrap_or(u32::MAX)
+}
+
+fn merge(host: &HostPart<'_>, outer: &Settings, inner: &Settings) -> Settings {
+    let mut merged = Settings::default();
+    for module in host.modules {
+        module.merge_sealed(outer, inner, &mut merged);
+    }
+    merged
 }
 
 /// What merging needs of a host.

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use relais_conf::Span;
-use relais_expr::{FileTest, Lookup, Variable};
+use relais_expr::{Ahead, FileTest, Lookup, Variable};
 
 use crate::outcome::Input;
 
@@ -11,8 +10,7 @@ use crate::outcome::Input;
 ///
 /// [`Lookup`] must answer `REQUEST_SCHEME`, `SERVER_NAME` and `SERVER_PORT` for rules that follow an `[R]` without
 /// `[L]`, since these match against the full URL. The engine itself answers `REQUEST_FILENAME`, `SCRIPT_FILENAME`,
-/// `QUERY_STRING` and `IS_SUBREQ`, whose values change while rules run, and of the look-aheads only that of
-/// `REMOTE_USER` arrives here.
+/// `QUERY_STRING` and `IS_SUBREQ`, whose values change while rules run; look-aheads go to [`Self::look_ahead`].
 pub trait Context: Lookup {
     /// Sets an environment variable, or removes it (`E=!VAR`). A later `%{ENV:name}` must see it.
     fn set_env(&mut self, name: &[u8], value: Option<&[u8]>);
@@ -27,8 +25,23 @@ pub trait Context: Lookup {
     /// `[END]`: no further rewriting for this request, also not after an internal redirect.
     fn end_rewriting(&mut self) {}
 
-    /// The rule on this line sends the request to an origin, as long as no later one changes it.
-    fn proxied(&mut self, _line: Option<Span>) {}
+    /// `[T=…]`: the file is of this type.
+    fn set_type(&mut self, _kind: &[u8]) {}
+
+    /// `[H=…]`: this handler answers.
+    fn set_handler(&mut self, _handler: &[u8]) {}
+
+    /// Appends the value that a variable has in a sub-request for a path or a file; `uri` is what the rule's pattern
+    /// saw. False if no such request may be made.
+    fn look_ahead(
+        &self,
+        _ahead: Ahead,
+        _uri: &[u8],
+        _variable: &Variable,
+        _out: &mut Vec<u8>,
+    ) -> bool {
+        false
+    }
 
     /// The response depends on this request header.
     fn vary(&mut self, _header: &[u8]) {}
@@ -72,8 +85,27 @@ impl fmt::Display for Show<'_> {
 pub(crate) struct View<'a> {
     pub(crate) context: &'a dyn Context,
     pub(crate) input: &'a Input<'a>,
+    /// The path or file name as rewritten so far.
     pub(crate) uri: &'a [u8],
+    /// What of it the pattern of the rule at hand saw.
+    pub(crate) subject: &'a [u8],
     pub(crate) query: Option<&'a [u8]>,
+}
+
+impl View<'_> {
+    fn look_ahead(&self, ahead: Ahead, name: &[u8], variable: &Variable, out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.context.look_ahead(ahead, self.subject, variable, out) {
+            trace!(
+                self.context,
+                5,
+                "lookahead: path={} var={} -> val={}",
+                Show(self.subject),
+                Show(name),
+                Show(out.get(start..).unwrap_or_default())
+            );
+        }
+    }
 }
 
 impl Lookup for View<'_> {
@@ -83,12 +115,15 @@ impl Lookup for View<'_> {
             Variable::QueryString => out.extend_from_slice(self.query.unwrap_or_default()),
             Variable::IsSubreq if self.input.is_subrequest => out.extend_from_slice(b"true"),
             Variable::IsSubreq => out.extend_from_slice(b"false"),
-            Variable::LookAhead(inner) if **inner != Variable::RemoteUser => {
-                self.variable(inner, out)
-            }
+            Variable::LookAhead {
+                ahead,
+                name,
+                variable,
+            } => self.look_ahead(*ahead, name, variable, out),
             _ => self.context.variable(variable, out),
         }
     }
+
     fn map(&self, map: &[u8], key: &[u8], out: &mut Vec<u8>) -> bool {
         let start = out.len();
         let found = self.context.map(map, key, out);

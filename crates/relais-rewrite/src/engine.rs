@@ -4,20 +4,21 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::mem;
 
-use relais_expr::{
-    ByteMask, Captures, Expression, Groups, Lookup as _, Origin, PieceKind, State, leading_integer,
-};
+use relais_expr::{ByteMask, Groups, Origin, PieceKind, Template};
 
-use crate::condition::{Condition, ConditionKind, text_order};
+use crate::condition::Condition;
 use crate::context::{Context, Show, View, trace};
 use crate::flags::FlagKind;
-use crate::outcome::{Input, Outcome};
+use crate::outcome::{Input, Outcome, Prefix};
 use crate::rule::{Rule, RuleDraft, RuleSet};
 use crate::uri;
 
+mod conditions;
 mod finish;
 mod query;
+mod settle;
 
+use conditions::Tests;
 use query::Query;
 
 /// Runs `rules` for `input`.
@@ -65,20 +66,12 @@ struct Buffers {
     tests: Tests,
 }
 
-/// The state of the conditions of one rule.
-#[derive(Default)]
-struct Tests {
-    /// The expanded test string.
-    input: Vec<u8>,
-    /// The test string that `captures` belongs to: what `%N` are cut from.
-    source: Vec<u8>,
-    captures: Captures,
-    /// Indices of the conditions that held and whose headers the response varies with.
-    held: Vec<usize>,
-    /// What expressions leave behind.
-    state: State,
-    /// Headers that expressions have read.
-    read: Vec<Vec<u8>>,
+/// The path or file name before a rule changes it.
+#[derive(Clone, Copy)]
+struct Text<'t> {
+    uri: &'t [u8],
+    /// What the rule's pattern saw of it.
+    subject: &'t [u8],
 }
 
 struct Engine<'a> {
@@ -90,6 +83,13 @@ struct Engine<'a> {
     own_prefix: usize,
     query: Query,
     expanded: Vec<u8>,
+    /// The file's name with what leads beyond it.
+    whole: Vec<u8>,
+    /// Whether `[DPI]` has taken away what leads beyond the file.
+    drops_path_info: bool,
+    /// The type and the handler that the rule at hand names.
+    forced: [Vec<u8>; 2],
+    prefix: Prefix,
     tests: Tests,
     /// The status that a redirect will have.
     status: u16,
@@ -152,6 +152,10 @@ impl<'a> Engine<'a> {
             own_prefix: 0,
             query: Query::new(query),
             expanded,
+            whole: Vec::new(),
+            drops_path_info: false,
+            forced: Default::default(),
+            prefix: Prefix::default(),
             tests,
             status: 200,
             result: Kind::Unchanged,
@@ -212,10 +216,13 @@ impl<'a> Engine<'a> {
 
     /// The first rule from `at` on that may match. Whoever reads the log sees each rule tried.
     fn pass_gates(&self, set: &RuleSet, mut at: usize) -> usize {
-        if self.context.trace_level() >= 3 || self.input.is_subrequest {
+        if self.context.trace_level() >= 3
+            || self.input.is_subrequest
+            || !self.path_info().is_empty()
+        {
             return at;
         }
-        let subject = self.uri.get(self.stripped()..).unwrap_or_default();
+        let subject = self.uri.get(self.stripped(&self.uri)..).unwrap_or_default();
         let bytes = ByteMask::of(subject);
         let gates = set.gates();
         while let Some(gate) = gates.get(at) {
@@ -286,49 +293,68 @@ impl<'a> Engine<'a> {
     }
 
     fn apply(&mut self, rule: &Rule) -> Result<Applied, Early> {
-        let pattern = &rule.draft.pattern;
-        let stripped = self.strip_prefix();
-        let source = Show(pattern.regex.source());
-        trace!(
-            self.context,
-            3,
-            "applying pattern '{source}' to uri '{}'",
-            Show(&self.uri[stripped..])
-        );
-        let matched = pattern
-            .regex
-            .captures(&self.uri[stripped..])
-            .map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
-        if matched.is_some() == pattern.negated {
-            return Ok(Applied::NoMatch);
-        }
-        // The groups borrow the old URI and the test strings while the new one is built.
+        // What the groups and the test strings borrow stays where it is while the new URI is built.
         let uri = mem::take(&mut self.uri);
-        let mut tests = mem::take(&mut self.tests);
+        let mut whole = mem::take(&mut self.whole);
         let mut expanded = mem::take(&mut self.expanded);
-        let groups = matched.map_or_else(Groups::empty, |captures| {
-            Groups::new(&uri[stripped..], captures)
-        });
-        let applied = self.apply_matched(rule, &uri, &groups, &mut tests, &mut expanded);
-        (self.uri, self.expanded) = if matches!(applied, Ok(Applied::Replaced)) {
-            (expanded, uri)
-        } else {
-            (uri, expanded)
-        };
-        self.tests = tests;
+        let subject = self.subject(&uri, &mut whole);
+        let applied = self.apply_to(rule, &uri, subject, &mut expanded);
+        self.whole = whole;
         if matches!(applied, Ok(Applied::Replaced)) {
+            (self.uri, self.expanded) = (expanded, uri);
             self.settle(&rule.draft);
+        } else {
+            (self.uri, self.expanded) = (uri, expanded);
         }
         applied
     }
 
+    /// What a pattern sees of `uri`: in per-directory context with what leads beyond the file, for which there is room
+    /// in `whole`, and without the folder.
+    fn subject<'s>(&self, uri: &'s [u8], whole: &'s mut Vec<u8>) -> &'s [u8] {
+        let info = self.path_info();
+        let mut subject = uri;
+        if !info.is_empty() {
+            trace!(
+                self.context,
+                3,
+                "add path info postfix: {0} -> {0}{1}",
+                Show(uri),
+                Show(info)
+            );
+            whole.clear();
+            whole.extend_from_slice(uri);
+            whole.extend_from_slice(info);
+            subject = whole;
+        }
+        let stripped = self.stripped(subject);
+        let rest = subject.get(stripped..).unwrap_or_default();
+        if stripped > 0 {
+            trace!(
+                self.context,
+                3,
+                "strip per-dir prefix: {} -> {}",
+                Show(subject),
+                Show(rest)
+            );
+        }
+        rest
+    }
+
+    /// What leads beyond the file; it stays behind the name until a rule has `[DPI]`, whatever the rules make of that.
+    fn path_info(&self) -> &'a [u8] {
+        if self.input.directory.is_some() && !self.drops_path_info {
+            self.input.path_info
+        } else {
+            b""
+        }
+    }
+
     /// How much of the URI patterns of a folder's rules do not see.
-    fn stripped(&self) -> usize {
+    fn stripped(&self, uri: &[u8]) -> usize {
         match self.input.directory {
             Some(directory)
-                if directory.strips
-                    && !directory.proxied
-                    && self.uri.starts_with(directory.prefix) =>
+                if directory.strips && !directory.proxied && uri.starts_with(directory.prefix) =>
             {
                 directory.prefix.len()
             }
@@ -336,30 +362,45 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn strip_prefix(&self) -> usize {
-        let stripped = self.stripped();
-        if stripped == 0 {
-            return 0;
-        }
+    fn apply_to(
+        &mut self,
+        rule: &Rule,
+        uri: &[u8],
+        subject: &[u8],
+        expanded: &mut Vec<u8>,
+    ) -> Result<Applied, Early> {
+        let pattern = &rule.draft.pattern;
         trace!(
             self.context,
             3,
-            "strip per-dir prefix: {} -> {}",
-            Show(&self.uri),
-            Show(&self.uri[stripped..])
+            "applying pattern '{}' to uri '{}'",
+            Show(pattern.regex.source()),
+            Show(subject)
         );
-        stripped
+        let matched = pattern
+            .regex
+            .captures(subject)
+            .map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
+        if matched.is_some() == pattern.negated {
+            return Ok(Applied::NoMatch);
+        }
+        let groups = matched.map_or_else(Groups::empty, |captures| Groups::new(subject, captures));
+        let mut tests = mem::take(&mut self.tests);
+        let text = Text { uri, subject };
+        let applied = self.apply_matched(rule, text, &groups, &mut tests, expanded);
+        self.tests = tests;
+        applied
     }
 
     fn apply_matched(
         &mut self,
         rule: &Rule,
-        uri: &[u8],
+        text: Text<'_>,
         groups: &Groups<'_>,
         tests: &mut Tests,
         expanded: &mut Vec<u8>,
     ) -> Result<Applied, Early> {
-        let hold = tests.all_hold(&rule.conditions, groups, &self.view(uri));
+        let hold = tests.all_hold(&rule.conditions, groups, &self.view(text));
         for header in tests.read.drain(..) {
             self.context.vary(&header);
         }
@@ -369,40 +410,43 @@ impl<'a> Engine<'a> {
         let draft = &rule.draft;
         let tested = Groups::new(&tests.source, tests.captures);
         if !draft.keeps_uri() {
-            self.substitute(draft, uri, groups, &tested, expanded)?;
+            self.substitute(draft, text, groups, &tested, expanded)?;
         }
-        self.set_env(draft, uri, groups, &tested);
-        self.set_cookies(draft, uri, groups, &tested);
+        self.set_env(draft, text, groups, &tested);
+        self.set_cookies(draft, text, groups, &tested);
+        self.note_kind(draft, text, groups, &tested);
         if draft.keeps_uri() {
+            self.force_kind(text.uri);
             if let Some(status) = draft.response_status() {
                 trace!(
                     self.context,
                     2,
                     "forcing responsecode {status} for {}",
-                    Show(uri)
+                    Show(text.uri)
                 );
             }
             return Ok(Applied::Kept);
         }
+        self.drops_path_info |= draft.has(FlagKind::DiscardPath);
         Ok(Applied::Replaced)
     }
 
     fn substitute(
         &self,
         draft: &RuleDraft,
-        uri: &[u8],
+        text: Text<'_>,
         groups: &Groups<'_>,
         tested: &Groups<'_>,
         expanded: &mut Vec<u8>,
     ) -> Result<(), Early> {
         expanded.clear();
         let template = &draft.substitution.template;
-        let marks = template.expand(groups, tested, &self.view(uri), draft.escape(), expanded);
+        let marks = template.expand(groups, tested, &self.view(text), draft.escape(), expanded);
         trace!(
             self.context,
             2,
             "rewrite '{}' -> '{}'",
-            Show(uri),
+            Show(text.subject),
             Show(expanded)
         );
         let mark = if draft.query.last {
@@ -419,10 +463,16 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn set_env(&mut self, draft: &RuleDraft, uri: &[u8], groups: &Groups<'_>, tested: &Groups<'_>) {
+    fn set_env(
+        &mut self,
+        draft: &RuleDraft,
+        at: Text<'_>,
+        groups: &Groups<'_>,
+        tested: &Groups<'_>,
+    ) {
         for template in &draft.settings.env {
             let mut text = Vec::new();
-            template.expand(groups, tested, &self.view(uri), None, &mut text);
+            template.expand(groups, tested, &self.view(at), None, &mut text);
             if let [b'!', name @ ..] = text.as_slice() {
                 self.context.set_env(name, None);
                 trace!(self.context, 5, "unsetting env variable '{}'", Show(name));
@@ -450,353 +500,77 @@ impl<'a> Engine<'a> {
     fn set_cookies(
         &mut self,
         draft: &RuleDraft,
-        uri: &[u8],
+        at: Text<'_>,
         groups: &Groups<'_>,
         tested: &Groups<'_>,
     ) {
         for template in &draft.settings.cookies {
             let mut text = Vec::new();
-            template.expand(groups, tested, &self.view(uri), None, &mut text);
+            template.expand(groups, tested, &self.view(at), None, &mut text);
             self.context.set_cookie(&text);
         }
     }
 
-    /// Splits off the query of a fresh substitution and decides what kind of result it is.
-    fn settle(&mut self, draft: &RuleDraft) {
-        self.own_prefix = 0;
-        self.result = Kind::Rewritten;
-        let root_added = self.complete(draft);
-        self.query
-            .split_off(&mut self.uri, draft.query, self.input, self.context);
-        if draft.has(FlagKind::Proxy) {
-            self.settle_proxy();
-            self.context.proxied(draft.line);
-        } else if draft.has(FlagKind::Redirect) {
-            self.settle_redirect(draft);
-        } else {
-            self.reduce();
-            self.settle_path(draft, root_added);
-        }
+    /// Expands `[T]` and `[H]`, which count once it is known that the result is a path.
+    fn note_kind(
+        &mut self,
+        draft: &RuleDraft,
+        at: Text<'_>,
+        groups: &Groups<'_>,
+        tested: &Groups<'_>,
+    ) {
+        let expand = |template: &Template| {
+            let mut text = Vec::new();
+            template.expand(groups, tested, &self.view(at), None, &mut text);
+            text.make_ascii_lowercase();
+            text
+        };
+        let kind = draft.settings.kind.as_ref().map(expand);
+        let handler = draft.settings.handler.as_ref().map(expand);
+        self.forced = [kind.unwrap_or_default(), handler.unwrap_or_default()];
     }
 
-    /// Puts the folder or a slash in front of a relative result; tells whether it did.
-    fn complete(&mut self, draft: &RuleDraft) -> bool {
-        let fetched = draft.has(FlagKind::Proxy) || draft.has(FlagKind::Redirect);
-        let relative = self.uri.first() != Some(&b'/') && uri::scheme(&self.uri).is_none();
-        match self.input.directory {
-            _ if !relative => false,
-            Some(directory) if directory.proxied => false,
-            Some(directory) => {
-                trace!(
-                    self.context,
-                    3,
-                    "add per-dir prefix: {0} -> {1}{0}",
-                    Show(&self.uri),
-                    Show(directory.prefix)
-                );
-                self.uri.splice(..0, directory.prefix.iter().copied());
-                true
-            }
-            None if fetched => false,
-            None => {
-                trace!(
-                    self.context,
-                    3,
-                    "add root prefix: {0} -> /{0}",
-                    Show(&self.uri)
-                );
-                self.uri.insert(0, b'/');
-                true
-            }
-        }
-    }
-
-    fn settle_proxy(&mut self) {
-        if uri::scheme(&self.uri).is_none() {
-            self.root();
-        }
-        trace!(
-            self.context,
-            2,
-            "forcing proxy-throughput with {}",
-            Show(&self.uri)
-        );
-        self.result = Kind::Proxy;
-    }
-
-    fn settle_redirect(&mut self, draft: &RuleDraft) {
-        if uri::scheme(&self.uri).is_none() {
-            self.root();
-            let mut full = mem::take(&mut self.expanded);
-            full.clear();
-            self.push_own_origin(&mut full);
-            self.own_prefix = full.len();
-            full.extend_from_slice(&self.uri);
-            self.expanded = mem::replace(&mut self.uri, full);
-        }
-        trace!(
-            self.context,
-            2,
-            "explicitly forcing redirect with {}",
-            Show(&self.uri)
-        );
-        self.status = draft.settings.status;
-    }
-
-    fn settle_path(&mut self, draft: &RuleDraft, root_added: bool) {
-        if uri::scheme(&self.uri).is_some() {
-            let status = draft.settings.status;
+    /// Carries out `[T]` and `[H]` of the rule at hand; an empty value says nothing.
+    fn force_kind(&mut self, uri: &[u8]) {
+        let [kind, handler] = mem::take(&mut self.forced);
+        if !kind.is_empty() {
             trace!(
                 self.context,
                 2,
-                "implicitly forcing redirect (rc={status}) with {}",
-                Show(&self.uri)
+                "remember {} to have MIME-type '{}'",
+                Show(uri),
+                Show(&kind)
             );
-            self.status = status;
-        } else if !root_added
-            && !draft.substitution.starts_with_slashes
-            && !draft.has(FlagKind::KeepSlashes)
-        {
-            let slashes = self.uri.iter().take_while(|byte| **byte == b'/').count();
-            self.uri.drain(..slashes.saturating_sub(1));
+            self.context.set_type(&kind);
         }
-    }
-
-    fn root(&mut self) {
-        if self.uri.first() != Some(&b'/') {
-            self.uri.insert(0, b'/');
-        }
-    }
-
-    /// Cuts our own `scheme://host:port` off, so that a rule naming this very virtual host stays internal.
-    fn reduce(&mut self) {
-        let Some(own) = OwnUrl::parse(&self.uri) else {
-            return;
-        };
-        if !self.context.own_host(own.scheme, own.host, own.port) {
-            return;
-        }
-        let path_at = own.path_at;
-        let mut path = self.uri.split_off(path_at);
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        trace!(
-            self.context,
-            3,
-            "reduce {}{1} -> {1}",
-            Show(&self.uri),
-            Show(&path)
-        );
-        self.uri = path;
-    }
-
-    fn push_own_origin(&self, out: &mut Vec<u8>) {
-        use relais_expr::Variable::{RequestScheme, ServerName, ServerPort};
-        self.context.variable(&RequestScheme, out);
-        if out.is_empty() {
-            out.extend_from_slice(b"http");
-        }
-        let default_port: &[u8] = if out.eq_ignore_ascii_case(b"https") {
-            b"443"
-        } else {
-            b"80"
-        };
-        out.extend_from_slice(b"://");
-        self.context.variable(&ServerName, out);
-        let mut port = Vec::new();
-        self.context.variable(&ServerPort, &mut port);
-        if !port.is_empty() && port != default_port {
-            out.push(b':');
-            out.extend_from_slice(&port);
+        if !handler.is_empty() {
+            trace!(
+                self.context,
+                2,
+                "remember {} to have Content-handler '{}'",
+                Show(uri),
+                Show(&handler)
+            );
+            self.context.set_handler(&handler);
         }
     }
 
     fn report_vary(&mut self, conditions: &[Condition]) {
         let mut value = mem::take(&mut self.expanded);
-        for condition in self
-            .tests
-            .held
-            .drain(..)
-            .filter_map(|index| conditions.get(index))
-        {
-            for header in headers(condition) {
-                value.clear();
-                self.context.variable(header.1, &mut value);
-                if !value.is_empty() {
-                    self.context.vary(header.0);
-                }
-            }
-        }
+        self.tests
+            .report_vary(conditions, &mut *self.context, &mut value);
         self.expanded = value;
     }
 
-    fn view<'v>(&'v self, uri: &'v [u8]) -> View<'v> {
+    fn view<'v>(&'v self, text: Text<'v>) -> View<'v> {
         View {
             context: &*self.context,
             input: self.input,
-            uri,
+            uri: text.uri,
+            subject: text.subject,
             query: self.query.get(self.input),
         }
     }
-}
-
-impl Tests {
-    /// Evaluates conditions in order: all must hold, of a group joined by `[OR]` one is enough.
-    fn all_hold(
-        &mut self,
-        conditions: &[Condition],
-        rule: &Groups<'_>,
-        view: &View<'_>,
-    ) -> Result<bool, Early> {
-        self.captures = Captures::default();
-        self.held.clear();
-        let mut at = 0;
-        while let Some(condition) = conditions.get(at) {
-            let holds = self.holds(condition, rule, view)?;
-            if holds && !condition.no_vary {
-                self.held.push(at);
-            }
-            if !holds && !condition.or_next {
-                return Ok(false);
-            }
-            if holds {
-                let rest = conditions.get(at..).unwrap_or_default();
-                at += rest
-                    .iter()
-                    .take_while(|condition| condition.or_next)
-                    .count();
-            }
-            at += 1;
-        }
-        Ok(true)
-    }
-
-    fn holds(
-        &mut self,
-        condition: &Condition,
-        rule: &Groups<'_>,
-        view: &View<'_>,
-    ) -> Result<bool, Early> {
-        let mut input = mem::take(&mut self.input);
-        input.clear();
-        let tested = Groups::new(&self.source, self.captures);
-        condition.test.expand(rule, &tested, view, None, &mut input);
-        let found = match &condition.kind {
-            ConditionKind::Regex(regex) => {
-                let captures = regex
-                    .captures(&input)
-                    .map_err(|_| gave_up("RewriteCond", regex.source()))?;
-                if let (Some(captures), false) = (captures, condition.negated) {
-                    self.captures = captures;
-                    self.source.clone_from(&input);
-                }
-                captures.is_some()
-            }
-            ConditionKind::Text(comparison, text) => {
-                comparison.holds(text_order(&input, text, condition.caseless))
-            }
-            ConditionKind::Integer(comparison, number) => {
-                comparison.holds(leading_integer(&input).cmp(number))
-            }
-            ConditionKind::File(test) => view.file_test(*test, &input),
-            ConditionKind::Expression(expression) => {
-                self.expression_holds(condition, expression, view)?
-            }
-        };
-        let holds = found != condition.negated;
-        trace!(
-            view.context,
-            4,
-            "RewriteCond: input='{}' pattern='{}'{} => {}",
-            Show(&input),
-            Show(&condition.pattern),
-            if condition.caseless { " [NC]" } else { "" },
-            if holds { "matched" } else { "not-matched" }
-        );
-        self.input = input;
-        Ok(holds)
-    }
-}
-
-impl Tests {
-    /// Evaluates an expression; its groups become `%N` if it holds and is not negated.
-    fn expression_holds(
-        &mut self,
-        condition: &Condition,
-        expression: &Expression,
-        view: &View<'_>,
-    ) -> Result<bool, Early> {
-        self.state.reset();
-        let holds = expression
-            .eval(view, &mut self.state)
-            .map_err(|_| gave_up("RewriteCond expr", &condition.pattern))?;
-        if holds && !condition.negated {
-            let (captures, source) = self.state.matched();
-            self.captures = captures;
-            self.source.clear();
-            self.source.extend_from_slice(source);
-        }
-        if !condition.no_vary {
-            self.read
-                .extend(self.state.headers_read().map(<[u8]>::to_vec));
-        }
-        Ok(holds)
-    }
-}
-
-/// `scheme://host[:port]` at the start of an http or https URL.
-struct OwnUrl<'a> {
-    scheme: &'a [u8],
-    host: &'a [u8],
-    port: u16,
-    path_at: usize,
-}
-
-impl<'a> OwnUrl<'a> {
-    fn parse(url: &'a [u8]) -> Option<Self> {
-        let colon = url.iter().position(|byte| *byte == b':')?;
-        let (scheme, rest) = url.split_at(colon);
-        let rest = rest.strip_prefix(b"://")?;
-        let default_port = match scheme.to_ascii_lowercase().as_slice() {
-            b"http" => 80,
-            b"https" => 443,
-            _ => return None,
-        };
-        let authority_len = rest
-            .iter()
-            .position(|byte| *byte == b'/')
-            .unwrap_or(rest.len());
-        let authority = rest.get(..authority_len)?;
-        let (host, port) = match authority.iter().position(|byte| *byte == b':') {
-            Some(at) => (
-                authority.get(..at)?,
-                u16::try_from(leading_integer(authority.get(at + 1..)?)).ok()?,
-            ),
-            None => (authority, default_port),
-        };
-        Some(Self {
-            scheme,
-            host,
-            port,
-            path_at: colon + 3 + authority_len,
-        })
-    }
-}
-
-/// The headers that a condition looks at, with the variables that give their values. `Host` is left out, as
-/// RFC 9110 section 12.5.5 has no use for it.
-fn headers(condition: &Condition) -> impl Iterator<Item = (&[u8], &relais_expr::Variable)> {
-    condition
-        .test
-        .pieces()
-        .iter()
-        .filter_map(|piece| match &piece.kind {
-            PieceKind::Variable(variable @ relais_expr::Variable::Header(name)) => {
-                (!name.eq_ignore_ascii_case(b"host")).then_some((&**name, variable))
-            }
-            _ => None,
-        })
 }
 
 /// A pattern took too many steps; the line in the log has to say which, so that it can be mended.

@@ -5,16 +5,7 @@ use std::ops::Range;
 
 use relais_expr::{ExprError, RegexError, TemplateError};
 
-/// Whether httpd would refuse the line too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleErrorKind {
-    /// The line is wrong; httpd refuses it as well or could not do anything sensible with it.
-    Invalid,
-    /// httpd knows this and relais does not yet.
-    NotYet,
-}
-
-/// A refused `RewriteRule` or `RewriteCond` line.
+/// A refused `RewriteRule` or `RewriteCond` line: httpd refuses it as well or could not do anything sensible with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
     /// The bytes to blame, counted from the start of the argument text. May be empty, never out of bounds.
@@ -23,8 +14,6 @@ pub struct RuleError {
     pub message: String,
     /// What could be done about it.
     pub help: Option<String>,
-    /// Whether the line is wrong or only not supported yet.
-    pub kind: RuleErrorKind,
 }
 
 impl RuleError {
@@ -33,16 +22,6 @@ impl RuleError {
             range,
             message: message.into(),
             help: None,
-            kind: RuleErrorKind::Invalid,
-        }
-    }
-
-    pub(crate) fn not_yet(range: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            range,
-            message: message.into(),
-            help: None,
-            kind: RuleErrorKind::NotYet,
         }
     }
 

@@ -33,7 +33,7 @@ pub enum FlagKind {
     Chain,
     /// `CO=name:value:domain…`, `cookie`.
     Cookie,
-    /// `DPI`, `discardpath`; relais splits no path into a file and what follows it, so it changes nothing.
+    /// `DPI`, `discardpath`: in per-directory context what follows the file in the path is dropped.
     DiscardPath,
     /// `E=VAR:value`, `env`.
     Env,
@@ -43,6 +43,8 @@ pub enum FlagKind {
     Forbidden,
     /// `G`, `gone`.
     Gone,
+    /// `H=handler`, `handler`: who answers.
+    Handler,
     /// `L`, `last`.
     Last,
     /// `N=rounds`, `next`.
@@ -67,13 +69,13 @@ pub enum FlagKind {
     Redirect,
     /// `S=count`, `skip`.
     Skip,
-    /// `T=type`, `type`: the type of a file; the origin of a proxied request says its own, so it changes nothing.
+    /// `T=type`, `type`: the type of a file; the origin of a proxied request says its own.
     Type,
     /// `UNC`: slashes at the start of the result are kept.
     KeepSlashes,
     /// `UnsafeAllow3F`.
     UnsafeAllow3F,
-    /// `UnsafePrefixStat`; relais maps no rewritten path to a file, so it changes nothing.
+    /// `UnsafePrefixStat`: a first segment that the request has chosen may be a folder of the disk.
     UnsafePrefixStat,
 }
 
@@ -85,6 +87,10 @@ pub(crate) struct Settings {
     pub(crate) escape: Option<Escape>,
     pub(crate) env: Vec<Template>,
     pub(crate) cookies: Vec<Template>,
+    /// The type of `T`.
+    pub(crate) kind: Option<Template>,
+    /// The handler of `H`.
+    pub(crate) handler: Option<Template>,
     /// The status of a redirect, or of the response if `responds`.
     pub(crate) status: u16,
     /// The request ends with `status`, and the substitution is not used.
@@ -105,6 +111,8 @@ impl Settings {
             escape: None,
             env: Vec::new(),
             cookies: Vec::new(),
+            kind: None,
+            handler: None,
             status: FOUND,
             responds: false,
             rounds_max: ROUNDS_MAX,
@@ -179,12 +187,6 @@ impl Reader<'_> {
         let (name, value) = name_and_value(self.text, &item);
         let spelled = self.text.get(name.clone()).unwrap_or_default();
         let is = |known: &&str| !known.is_empty() && spelled.eq_ignore_ascii_case(known.as_bytes());
-        if let Some(names) = NOT_YET.iter().find(|names| names.iter().any(&is)) {
-            return Err(RuleError::not_yet(
-                item,
-                format!("the flag `{}` is not supported yet", names[0]),
-            ));
-        }
         let Some((.., kind)) = NAMES.iter().find(|(short, long, _)| is(short) || is(long)) else {
             return Err(unknown(self.text, name));
         };
@@ -227,6 +229,8 @@ impl Reader<'_> {
             FlagKind::EscapeExcept => self.escape.except = ByteSet::of(value),
             FlagKind::Env => self.settings.env.push(template(value, range.start)?),
             FlagKind::Cookie => self.settings.cookies.push(template(value, range.start)?),
+            FlagKind::Type => self.settings.kind = Some(template(value, range.start)?),
+            FlagKind::Handler => self.settings.handler = Some(template(value, range.start)?),
             FlagKind::Forbidden => self.respond(403),
             FlagKind::Gone => self.respond(410),
             FlagKind::Redirect => self.redirect(value, range)?,
@@ -309,6 +313,7 @@ const NAMES: &[(&str, &str, FlagKind)] = &[
     ("END", "", FlagKind::End),
     ("F", "forbidden", FlagKind::Forbidden),
     ("G", "gone", FlagKind::Gone),
+    ("H", "handler", FlagKind::Handler),
     ("L", "last", FlagKind::Last),
     ("N", "next", FlagKind::Next),
     ("NC", "nocase", FlagKind::NoCase),
@@ -327,13 +332,9 @@ const NAMES: &[(&str, &str, FlagKind)] = &[
     ("UnsafePrefixStat", "", FlagKind::UnsafePrefixStat),
 ];
 
-/// Known to httpd only; the first spelling is used in messages.
-const NOT_YET: &[&[&str]] = &[&["H", "handler"]];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::RuleErrorKind;
 
     fn parse(list: &str) -> Result<Settings, RuleError> {
         Settings::parse(list.as_bytes(), 0..list.len())
@@ -364,16 +365,6 @@ mod tests {
                     let settings = parse(&format!("{spelled}=301")).unwrap();
                     assert_eq!(settings.switches, [*kind], "{spelled}");
                 }
-            }
-        }
-        for names in NOT_YET {
-            for name in *names {
-                let error = parse(&format!("L,{}=x", alternate_case(name))).unwrap_err();
-                assert_eq!(
-                    (error.kind, error.range),
-                    (RuleErrorKind::NotYet, 2..name.len() + 4),
-                    "{name}"
-                );
             }
         }
     }

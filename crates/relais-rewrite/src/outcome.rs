@@ -5,14 +5,16 @@ use std::borrow::Cow;
 /// The request as the rules see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// The path: decoded, dot segments removed, slashes merged.
+    /// The path: decoded, dot segments removed, slashes merged. In per-directory context the name of the file, or
+    /// the text `proxy:URL` of a request that is already to be proxied.
     pub path: &'a [u8],
+    /// In per-directory context, what of the request's path leads beyond the file: patterns see it behind the name.
+    pub path_info: &'a [u8],
     /// The query as it was sent, without its question mark.
     pub query: Option<&'a [u8]>,
     /// Whether this is a sub-request; rules with `NS` or `R` are then skipped.
     pub is_subrequest: bool,
-    /// The section or folder whose rules run (per-directory context); `path` is then the file's name, or the text
-    /// `proxy:URL` of a request that is already to be proxied.
+    /// The section or folder whose rules run (per-directory context).
     pub directory: Option<Directory<'a>>,
     /// A rewritten path or query longer than this ends in a 500. httpd: twice LimitRequestLine.
     pub uri_bytes_max: usize,
@@ -27,8 +29,26 @@ pub struct Directory<'a> {
     pub strips: bool,
     /// `RewriteBase`: takes the place of the prefix when a result becomes a URL.
     pub base: Option<&'a [u8]>,
+    /// `DocumentRoot` without a slash at its end: without a `RewriteBase` it is cut off a result that becomes a URL.
+    pub root: Option<&'a [u8]>,
+    /// The folder of the `Alias` that led to the file, and the path that stands for it, which takes its place where
+    /// nothing else does; `None` with `IgnoreContextInfo`.
+    pub alias: Option<(&'a [u8], &'a [u8])>,
     /// Whether the request is already to be proxied.
     pub proxied: bool,
+}
+
+/// Where the first segment of a rewritten path comes from: in server context it may be taken for a folder of the
+/// disk, which a client should not be able to choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefix {
+    /// From the request.
+    #[default]
+    Request,
+    /// From the rule's author, literally or with `UnsafePrefixStat`.
+    Author,
+    /// It was the path of a URL that names this very host.
+    OwnUrl,
 }
 
 impl<'a> Input<'a> {
@@ -37,6 +57,7 @@ impl<'a> Input<'a> {
     pub const fn new(path: &'a [u8], query: Option<&'a [u8]>) -> Self {
         Self {
             path,
+            path_info: b"",
             query,
             is_subrequest: false,
             directory: None,
@@ -87,6 +108,13 @@ pub enum Outcome {
     Rewritten {
         /// The new path, decoded, with a leading slash.
         path: Vec<u8>,
+        /// The new query.
+        query: Option<Vec<u8>>,
+        /// Where its first segment comes from.
+        prefix: Prefix,
+    },
+    /// The path of the request's own file: nothing follows from it but the new query.
+    Same {
         /// The new query.
         query: Option<Vec<u8>>,
     },

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use relais_conf::Span;
 use relais_expr::{Escape, Quick, Regex, RegexFlags, Template};
 
 use crate::args;
@@ -20,8 +19,6 @@ pub struct RuleDraft {
     pub substitution: Substitution,
     /// What stands behind the flags; httpd ignores it.
     pub extra: Option<Range<usize>>,
-    /// Its line, if whoever parsed it says so; [`crate::Context::proxied`] hears it.
-    pub line: Option<Span>,
     pub(crate) settings: Settings,
     pub(crate) query: QueryFlags,
 }
@@ -76,6 +73,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     /// What the first run makes of them.
     gates: OnceLock<Box<[Gate]>>,
+    may_ask: bool,
 }
 
 /// What is looked at before a rule: most rules of a large set are passed without touching them.
@@ -92,6 +90,7 @@ impl RuleSet {
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         Self {
+            may_ask: rules.iter().any(Rule::may_ask),
             rules,
             gates: OnceLock::new(),
         }
@@ -105,8 +104,16 @@ impl RuleSet {
 
     /// Adds a rule behind the others.
     pub fn push(&mut self, rule: Rule) {
+        self.may_ask |= rule.may_ask();
         self.rules.push(rule);
         self.gates = OnceLock::new();
+    }
+
+    /// Whether something in the rules may need a sub-request: a look-ahead, `-U`, `-F`, or an expression, in which they
+    /// may be.
+    #[must_use]
+    pub const fn may_ask(&self) -> bool {
+        self.may_ask
     }
 
     pub(crate) fn gates(&self) -> &[Gate] {
@@ -132,6 +139,12 @@ impl RuleSet {
         rest.iter()
             .take_while(|rule| rule.draft.has(FlagKind::Chain))
             .count()
+    }
+}
+
+impl Rule {
+    fn may_ask(&self) -> bool {
+        self.draft.looks_ahead() || self.conditions.iter().any(Condition::may_ask)
     }
 }
 
@@ -161,6 +174,16 @@ impl RuleDraft {
             draft: self,
             conditions,
         }
+    }
+
+    fn looks_ahead(&self) -> bool {
+        let settings = &self.settings;
+        let others = settings.env.iter().chain(&settings.cookies);
+        let mut all = others
+            .chain(&settings.kind)
+            .chain(&settings.handler)
+            .chain([&self.substitution.template]);
+        all.any(Template::looks_ahead)
     }
 
     pub(crate) fn escape(&self) -> Option<&Escape> {
@@ -199,7 +222,6 @@ pub fn parse_rule(text: &[u8]) -> Result<RuleDraft, RuleError> {
         pattern,
         substitution,
         extra: args.extra,
-        line: None,
         settings,
         query,
     })
@@ -242,7 +264,6 @@ mod tests {
     use relais_expr::PieceKind;
 
     use super::*;
-    use crate::error::RuleErrorKind;
 
     #[test]
     fn structure_for_lints() {
@@ -295,62 +316,48 @@ mod tests {
 
     #[test]
     fn errors_point_at_bytes() {
-        use RuleErrorKind::{Invalid, NotYet};
-        for (text, kind, range, message) in [
+        for (text, range, message) in [
             (
                 "",
-                Invalid,
                 0..0,
                 "bad argument line: a pattern and a substitution are needed",
             ),
             (
                 "^/a",
-                Invalid,
                 0..3,
                 "bad argument line: a pattern and a substitution are needed",
             ),
             (
                 "^/a b c",
-                Invalid,
                 6..7,
                 "bad flag delimiters: the third word must start with `[`",
             ),
             (
                 "^/a /b [L, R]",
-                Invalid,
                 7..10,
                 "bad flag delimiters: the third word must end with `]`",
             ),
-            ("^/a /b [L,ZZ]", Invalid, 10..12, "unknown flag 'ZZ'"),
+            ("^/a /b [L,ZZ]", 10..12, "unknown flag 'ZZ'"),
             (
                 "^/a /b [R=999]",
-                Invalid,
                 10..13,
                 "invalid HTTP response code '999' for flag 'R'",
             ),
             (
                 "^/(a$ /b",
-                Invalid,
                 4..5,
                 "cannot compile regular expression: missing closing parenthesis",
             ),
             (
                 "!*a /b",
-                Invalid,
                 1..2,
                 "cannot compile regular expression: quantifier does not follow a repeatable item",
-            ),
-            (
-                "^/a /b [L,H=x]",
-                NotYet,
-                10..13,
-                "the flag `H` is not supported yet",
             ),
         ] {
             let error = parse_rule(text.as_bytes()).unwrap_err();
             assert_eq!(
-                (error.kind, error.range, error.message.as_str()),
-                (kind, range, message),
+                (error.range, error.message.as_str()),
+                (range, message),
                 "{text}"
             );
         }

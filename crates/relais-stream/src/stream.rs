@@ -8,11 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use relais_record::TlsParts;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
-use crate::tls::{TlsRead, TlsStream, TlsWrite};
+use crate::tls::{TlsParts, TlsRead, TlsStream, TlsWrite};
 
 /// A connection.
 pub enum Stream {

@@ -188,8 +188,7 @@ impl Follow {
         self.counters.close_code
     }
 
-    /// Whether a Close frame has begun.
-    pub(crate) const fn has_close(&self) -> bool {
+    const fn has_close(&self) -> bool {
         self.counters.closes > 0
     }
 }

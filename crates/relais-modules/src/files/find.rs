@@ -92,20 +92,6 @@ fn index(folder: &Path, indexes: &[Vec<u8>]) -> Kind {
     found.map_or(Kind::Folder, |name| Kind::Index(name.clone()))
 }
 
-/// The part of a name that httpd's directory walk finds a file for: up to the
-/// first segment that is no folder, whether or not there is such a file.
-pub(super) fn present(name: &[u8]) -> Vec<u8> {
-    let ends = name.iter().enumerate().skip(1);
-    let slashes = ends.filter(|&(_, &byte)| byte == b'/');
-    for (at, _) in slashes {
-        let part = name.get(..at).unwrap_or_default();
-        if !Path::new(OsStr::from_bytes(part)).is_dir() {
-            return part.to_vec();
-        }
-    }
-    name.to_vec()
-}
-
 /// Whether no part of the path is a link that may not be followed, and none
 /// leads upwards.
 fn stays(path: &Path, links: Links) -> bool {

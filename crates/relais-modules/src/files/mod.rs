@@ -6,6 +6,7 @@
 
 mod conditional;
 mod find;
+mod map;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use relais_telemetry::{Level, httpdate};
 use self::conditional::{Range, Verdict};
 pub(crate) use self::find::Links;
 use self::find::{Found, Kind};
+pub(crate) use self::map::map;
 use crate::{core, mod_dir, mod_mime, own_url};
 
 /// Maps the path below `DocumentRoot` (httpd's core `translate_name`, the last
@@ -30,43 +32,13 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     }
 }
 
-/// The file that a rule of mod_rewrite in server context names: below
-/// `DocumentRoot`, whether or not the path begins with that folder already.
-/// httpd takes a path as it is when its first segment exists anywhere on the
-/// disk; relais serves nothing outside of the root this way. `None` without a
-/// root, or where the path would climb.
-pub(crate) fn rewritten(exchange: &Exchange<'_>, path: &[u8]) -> Option<Vec<u8>> {
-    let root = root(exchange)?;
-    if climbs(path) {
-        return None;
-    }
-    let is_whole = path
-        .strip_prefix(root)
-        .is_some_and(|rest| !root.is_empty() && rest.starts_with(b"/"));
-    let root: &[u8] = if is_whole { b"" } else { root };
-    Some([root, path].concat())
-}
-
-/// The part of the file's name that httpd's directory walk finds something for,
-/// which the rest of the path then follows; or what has to be waited for.
-pub(crate) fn present(exchange: &Exchange<'_>, file: &[u8]) -> Result<Vec<u8>, Flow> {
-    let key = [b"present\0".as_slice(), file].concat();
-    match exchange.answer::<Vec<u8>>(&key) {
-        Some(present) => Ok(present.clone()),
-        None => {
-            let file = file.to_vec();
-            Err(Flow::Wait(Lookup::new(key, move || find::present(&file))))
-        }
-    }
-}
-
 /// Whether a name has a segment that leads upwards.
 pub(crate) fn climbs(file: &[u8]) -> bool {
     file.split(|&byte| byte == b'/').any(|name| name == b"..")
 }
 
 /// `DocumentRoot` without its last slash.
-fn root<'a>(exchange: &Exchange<'a>) -> Option<&'a [u8]> {
+pub(crate) fn root<'a>(exchange: &Exchange<'a>) -> Option<&'a [u8]> {
     let root = exchange.host_settings::<core::Host>().document_root()?;
     let root = root.as_os_str().as_encoded_bytes();
     Some(root.strip_suffix(b"/").unwrap_or(root))
@@ -77,9 +49,10 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     if exchange.proxy.is_some() {
         return Flow::Declined;
     }
-    let Some(file) = exchange.file.clone() else {
+    let Some(file) = &exchange.file else {
         return Flow::Declined;
     };
+    let file = [file.as_slice(), &exchange.path_info].concat();
     match exchange.head.method() {
         b"GET" | b"HEAD" | b"POST" => {}
         b"OPTIONS" => {

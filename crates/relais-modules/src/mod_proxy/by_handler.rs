@@ -8,7 +8,6 @@ use relais_conf::Text;
 use relais_policy::{Exchange, Flow, Problem, ProxyUrl, SetResult};
 
 use super::{canonical, url};
-use crate::files;
 
 /// Refuses a target that relais does not speak to; `word` is the whole
 /// argument, whose last part `target` is.
@@ -37,15 +36,11 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     let file = match &exchange.file {
         // Without a DocumentRoot the path is all that there is.
         None => exchange.path.clone(),
-        Some(file) => match files::present(exchange, file) {
-            Ok(present) => present,
-            Err(wait) => return wait,
-        },
+        Some(file) => file.clone(),
     };
     exchange.proxy = Some(ProxyUrl {
         url: [target, file].concat(),
         no_canonical: false,
-        rule: None,
     });
     canonical::canonicalise(exchange)
 }

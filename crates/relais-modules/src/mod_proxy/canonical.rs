@@ -17,7 +17,6 @@ pub(crate) fn canonicalise(exchange: &mut Exchange<'_>) -> Flow {
             exchange.proxy = Some(ProxyUrl {
                 url,
                 no_canonical: true,
-                rule: proxy.rule,
             });
             Flow::Declined
         }

@@ -5,6 +5,7 @@
 //! carried out. Maps are read and asked here.
 
 mod cookie;
+mod kind;
 mod maps;
 mod options;
 mod run;
@@ -16,16 +17,16 @@ use std::sync::Arc;
 use relais_conf::{Diagnostic, Text};
 use relais_expr::PieceKind;
 use relais_policy::{
-    Context, Directive, HostSpec, Module, Problem, RouteSpec, SectionHead, SectionKind, Set,
-    SetResult, Slot,
+    Context, Directive, Module, Problem, SectionHead, SectionKind, Set, SetResult, Slot,
 };
-use relais_rewrite::{Condition, FlagKind, RuleDraft, RuleError, RuleErrorKind, RuleSet};
+use relais_rewrite::{Condition, FlagKind, RuleDraft, RuleError, RuleSet};
 
 use crate::mod_proxy::{self, Worker};
 use maps::Map;
 use options::Options;
 use targets::Target;
 
+pub(crate) use kind::{fixup as fixup_kind, forced_type};
 pub(crate) use run::{fixup, outgoing, translate};
 
 /// mod_rewrite.
@@ -34,7 +35,9 @@ pub struct Rewrite;
 /// Per-server settings.
 #[derive(Clone, Default, Debug)]
 pub struct Host {
-    engine: Option<bool>,
+    /// Whether a directive of this module stands in the server itself or in one
+    /// of its sections.
+    used: bool,
     options: Option<Options>,
     maps: Vec<Map>,
     /// Conditions since the last rule.
@@ -44,8 +47,6 @@ pub struct Host {
     targets: Vec<Target>,
     /// The origins among these that are known without a request.
     workers: Vec<Worker>,
-    /// The rules with `[P]`, as others know them.
-    routes: Vec<Arc<RouteSpec>>,
 }
 
 /// Per-directory settings.
@@ -62,6 +63,9 @@ pub struct Section {
     directory: Arc<[u8]>,
     /// Whether it is a folder, so that patterns see only what is below it.
     is_folder: bool,
+    /// Where the rules of a section send requests to that the host does not
+    /// know of (`.htaccess`).
+    targets: Vec<Target>,
 }
 
 impl Section {
@@ -105,13 +109,9 @@ impl Module for Rewrite {
             accepts: &["RewriteEngine On", "RewriteEngine off"],
             refuses: &["RewriteEngine", "RewriteEngine maybe"],
             set: Set::Flag(|slot, on| {
-                match slot.place.section {
-                    Some(head) => {
-                        slot.section.enter(head);
-                        slot.section.engine = Some(on);
-                    }
-                    None => slot.host.engine = Some(on),
-                }
+                // The state of a server is that of its sections too.
+                enter(slot);
+                slot.section.engine = Some(on);
                 Ok(())
             }),
         },
@@ -125,6 +125,7 @@ impl Module for Rewrite {
                 "RewriteOptions Inherit",
                 "RewriteOptions inheritdown IgnoreInherit",
                 "RewriteOptions AllowNoSlash AllowAnyURI MergeBase IgnoreContextInfo",
+                "RewriteOptions LegacyPrefixDocRoot UnsafePrefixStat LongURLOptimization",
                 "RewriteOptions MaxRedirects=5",
             ],
             refuses: &["RewriteOptions", "RewriteOptions Foo"],
@@ -139,16 +140,16 @@ impl Module for Rewrite {
             accepts: &[],
             refuses: &["RewriteBase", "RewriteBase x"],
             set: Set::Take1(|slot, base| {
-                let Some(head) = slot.place.section else {
+                if slot.place.section.is_none() {
                     return Err(Problem::new(
                         "RewriteBase: only valid in per-directory config files",
                     ));
-                };
+                }
                 if base.bytes().first() != Some(&b'/') {
                     let message = "RewriteBase: argument is not a valid URL";
                     return Err(Problem::at(base.span(), message));
                 }
-                slot.section.enter(head);
+                enter(slot);
                 slot.section.base = Some(base.bytes().to_vec());
                 Ok(())
             }),
@@ -202,6 +203,7 @@ impl Module for Rewrite {
                 "RewriteRule ^/a/(.*)$ ws://127.0.0.1:8080/$1 [P,L]",
                 "RewriteRule ^/a$ /b [R=301,L]",
                 "RewriteRule ^/a - [F]",
+                "RewriteRule ^/a - [H=server-status,T=text/plain]",
             ],
             refuses: &[
                 "RewriteRule",
@@ -222,20 +224,14 @@ impl Module for Rewrite {
         let options = inner.options.or(outer.options).unwrap_or_default();
         let how = options.inherited(outer.options.unwrap_or_default());
         Host {
-            engine: inner.engine.or(outer.engine),
+            used: inner.used,
             options: Some(options),
             maps: how.join(&outer.maps, &inner.maps),
             conditions: inner.conditions.clone(),
             rules: RuleSet::new(how.join(outer.rules.rules(), inner.rules.rules())),
             targets: how.join(&outer.targets, &inner.targets),
             workers: how.join(&outer.workers, &inner.workers),
-            // Those of sections are always inherited; what leads nowhere is never found.
-            routes: [&inner.routes[..], &outer.routes].concat(),
         }
-    }
-
-    fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
-        spec.routes.extend_from_slice(&host.routes);
     }
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {
@@ -258,7 +254,16 @@ impl Module for Rewrite {
             base: inner.base.as_ref().or(outer_base).cloned(),
             directory: Arc::clone(&inner.directory),
             is_folder: inner.is_folder,
+            targets: how.join(&outer.targets, &inner.targets),
         }
+    }
+}
+
+/// Notes that something of this module stands here.
+fn enter(slot: &mut Slot<'_, Rewrite>) {
+    slot.host.used = true;
+    if let Some(head) = slot.place.section {
+        slot.section.enter(head);
     }
 }
 
@@ -275,13 +280,12 @@ fn condition(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
         Some(_) => slot.section.conditions.push(condition),
         None => slot.host.conditions.push(condition),
     }
+    enter(slot);
     Ok(())
 }
 
 fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
-    let mut rule =
-        relais_rewrite::parse_rule(args.bytes()).map_err(|error| problem(args, error))?;
-    rule.line = Some(slot.place.line);
+    let rule = relais_rewrite::parse_rule(args.bytes()).map_err(|error| problem(args, error))?;
     ignored_text(slot, args, rule.extra.clone());
     let substitution = args.slice(rule.substitution.range.clone());
     let target = Target::new(&rule.substitution.template);
@@ -292,16 +296,13 @@ fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
         slot.host
             .workers
             .extend(target.as_ref().and_then(Target::worker));
-        let pattern = args.slice(rule.pattern.range.clone());
-        slot.host.routes.push(Arc::new(RouteSpec::new(
-            format!("RewriteRule {}", pattern.lossy()),
-            substitution.lossy().into_owned(),
-            slot.place.line,
-        )));
+    }
+    enter(slot);
+    if slot.place.section.is_some() {
+        slot.section.targets.extend(target.clone());
     }
     slot.host.targets.extend(target);
-    if let Some(head) = slot.place.section {
-        slot.section.enter(head);
+    if slot.place.section.is_some() {
         let conditions = std::mem::take(&mut slot.section.conditions);
         let rules = Arc::make_mut(&mut slot.section.rules);
         rules.push(rule.with_conditions(conditions));
@@ -337,10 +338,7 @@ fn ignored_text(slot: &mut Slot<'_, Rewrite>, args: &Text, extra: Option<Range<u
 
 fn problem(args: &Text, error: RuleError) -> Problem {
     let span = args.span_of(error.range);
-    let problem = match error.kind {
-        RuleErrorKind::NotYet => Problem::not_yet(span, error.message),
-        RuleErrorKind::Invalid => Problem::at(span, error.message),
-    };
+    let problem = Problem::at(span, error.message);
     match error.help {
         Some(help) => problem.with_help(help),
         None => problem,

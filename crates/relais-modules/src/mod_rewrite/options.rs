@@ -3,7 +3,7 @@
 use relais_conf::{Diagnostic, Text};
 use relais_policy::{Problem, SetResult, Slot};
 
-use super::Rewrite;
+use super::{Rewrite, enter};
 
 /// The options of one level.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -15,6 +15,10 @@ pub(super) struct Options {
     pub(super) ignore_inherit: bool,
     pub(super) any_uri: bool,
     pub(super) merge_base: bool,
+    pub(super) no_slash: bool,
+    pub(super) ignore_context: bool,
+    pub(super) legacy_prefix: bool,
+    pub(super) unsafe_prefix: bool,
 }
 
 /// Where the rules of the outer level go.
@@ -52,11 +56,7 @@ impl Inherited {
 
 /// The handler of one word of `RewriteOptions`.
 pub(super) fn set(slot: &mut Slot<'_, Rewrite>, word: &Text) -> SetResult {
-    let options = match slot.place.section {
-        Some(_) => &mut slot.section.options,
-        None => &mut slot.host.options,
-    };
-    let mut read = options.unwrap_or_default();
+    let mut read = slot.section.options.unwrap_or_default();
     match word.lossy().to_ascii_lowercase().as_str() {
         "inherit" => read.inherit = true,
         "inheritbefore" => read.inherit_before = true,
@@ -65,8 +65,12 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, word: &Text) -> SetResult {
         "ignoreinherit" => read.ignore_inherit = true,
         "allowanyuri" => read.any_uri = true,
         "mergebase" => read.merge_base = true,
-        // These speak of files, which rules of relais do not lead to.
-        "allownoslash" | "ignorecontextinfo" | "legacyprefixdocroot" | "unsafeprefixstat" => {}
+        "allownoslash" => read.no_slash = true,
+        "ignorecontextinfo" => read.ignore_context = true,
+        "legacyprefixdocroot" => read.legacy_prefix = true,
+        "unsafeprefixstat" => read.unsafe_prefix = true,
+        // It is about memory that relais does not use in the first place.
+        "longurloptimization" => {}
         other if other.starts_with("maxredirects=") => {
             let message = "MaxRedirects has no effect; LimitInternalRecursion took its place";
             let warning = Diagnostic::warning("RC0311", word.span(), message);
@@ -77,7 +81,12 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, word: &Text) -> SetResult {
             return Err(Problem::at(word.span(), message));
         }
     }
-    *options = Some(read);
+    enter(slot);
+    // What stands in a server holds for its sections too, as in httpd.
+    if slot.place.section.is_none() {
+        slot.host.options = Some(read);
+    }
+    slot.section.options = Some(read);
     Ok(())
 }
 

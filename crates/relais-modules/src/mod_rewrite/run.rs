@@ -3,31 +3,39 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use relais_conf::Span;
-use relais_expr::{FileTest, Lookup, Variable};
+use relais_expr::{Ahead, FileTest, Lookup, Variable};
 use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Topic, Unfit};
-use relais_rewrite::{Context, Directory, Input, Outcome, RuleSet};
+use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet};
 use relais_telemetry::Level;
 
 use super::maps::{Answer, Found, Map};
-use super::{Host, Section, cookie, targets};
-use crate::{files, mod_proxy, own_url};
+use super::{Host, Section, cookie, kind, targets};
+use crate::{core, files, mod_proxy, own_url};
 
-/// mod_rewrite's `translate_name`, before mod_proxy's.
+/// mod_rewrite's `translate_name`, before mod_proxy's. Whether the engine is on
+/// is said by the section that the path has met so far, as in httpd.
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     let host: &Host = exchange.host_settings();
-    let any = host.options.is_some_and(|options| options.any_uri);
-    if host.engine != Some(true)
-        || host.rules.rules().is_empty()
-        || exchange.notes.get(END).is_some()
-        || (exchange.path.first() != Some(&b'/') && !any)
-    {
+    let section: &Section = exchange.section_settings();
+    if section.engine != Some(true) || !host.used {
+        return Flow::Declined;
+    }
+    if is_over(exchange) {
+        let line = "Declining, no further rewriting due to END flag";
+        log(exchange, Level::Trace8, line);
+        return Flow::Declined;
+    }
+    let any = section.options.is_some_and(|options| options.any_uri);
+    if exchange.path.first() != Some(&b'/') && !any {
+        return Flow::Declined;
+    }
+    set_script_variables(exchange);
+    if host.rules.rules().is_empty() {
         return Flow::Declined;
     }
     let path = exchange.path.clone();
-    let input = Input::new(&path, None);
-    match run(exchange, &host.rules, input) {
-        Ok((outcome, rule)) => server(exchange, outcome, rule),
+    match run(exchange, &host.rules, Input::new(&path, None)) {
+        Ok(outcome) => server(exchange, outcome),
         Err(lookup) => Flow::Wait(lookup),
     }
 }
@@ -35,30 +43,94 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
 /// mod_rewrite's `fixups`: the rules of sections, before mod_proxy's.
 pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
     let section: &Section = exchange.section_settings();
-    if section.engine != Some(true)
-        || section.rules.rules().is_empty()
-        || exchange.notes.get(END).is_some()
-    {
+    if section.engine != Some(true) || section.directory.is_empty() {
         return Flow::Declined;
     }
     let section = section.clone();
-    let subject = match &exchange.proxy {
-        Some(proxy) => [b"proxy:", proxy.url.as_slice()].concat(),
-        None => exchange.file.as_ref().unwrap_or(&exchange.path).clone(),
+    let options = section.options.unwrap_or_default();
+    if !options.no_slash && is_folder_itself(exchange, &section.directory) {
+        return Flow::Declined;
+    }
+    if is_over(exchange) {
+        let line = "Declining, no further rewriting due to END flag";
+        log_in(exchange, Level::Trace8, Some(&section.directory), line);
+        return Flow::Declined;
+    }
+    if exchange.section_settings::<core::Section>().links() == files::Links::Refused {
+        let why = "AH00670: Options FollowSymLinks and SymLinksIfOwnerMatch are both off, so the RewriteRule directive is also forbidden due to its similar ability to circumvent directory restrictions";
+        return Flow::Decide(Decision::Respond(Respond::logged(403, why)));
+    }
+    if section.rules.rules().is_empty() {
+        return Flow::Declined;
+    }
+    let (subject, path_info) = subject(exchange);
+    let root = exchange.host.spec.document_root.as_deref();
+    let root = root.map(|root| root.strip_suffix(b"/").unwrap_or(root));
+    let alias = exchange.alias.clone();
+    let alias = match &alias {
+        _ if options.ignore_context => None,
+        Some((folder, prefix)) => Some((folder.as_slice(), prefix.as_slice())),
+        None => root.map(|root| (root, b"".as_slice())),
     };
     let input = Input {
+        path_info: &path_info,
         directory: Some(Directory {
             prefix: &section.directory,
             strips: section.is_folder,
             base: section.base.as_deref(),
+            root,
+            alias,
             proxied: exchange.proxy.is_some(),
         }),
         ..Input::new(&subject, None)
     };
     match run(exchange, &section.rules, input) {
-        Ok((outcome, rule)) => per_directory(exchange, &subject, outcome, rule),
+        Ok(outcome) => per_directory(exchange, outcome),
         Err(lookup) => Flow::Wait(lookup),
     }
+}
+
+/// Whether a rule of this request, or of the one that it is a sub-request of,
+/// had `[END]`.
+fn is_over(exchange: &Exchange<'_>) -> bool {
+    exchange.notes.get(END).is_some()
+}
+
+/// Whether the file is the folder of the rules without a slash behind it, which
+/// mod_dir is to redirect first.
+fn is_folder_itself(exchange: &Exchange<'_>, folder: &[u8]) -> bool {
+    let file = exchange
+        .file
+        .as_deref()
+        .filter(|_| exchange.proxy.is_none());
+    file.is_some_and(|file| folder.strip_suffix(b"/") == Some(file))
+}
+
+/// What the rules of a section see: the file and what leads beyond it, or the
+/// URL that the request is proxied to. Without files a path's first segment is
+/// all that httpd would find of it.
+fn subject(exchange: &Exchange<'_>) -> (Vec<u8>, Vec<u8>) {
+    match (&exchange.proxy, &exchange.file) {
+        (Some(proxy), _) => ([b"proxy:", proxy.url.as_slice()].concat(), Vec::new()),
+        (None, Some(file)) => (file.clone(), exchange.path_info.clone()),
+        (None, None) => {
+            let path = exchange.path.as_slice();
+            let rest = path.get(1..).unwrap_or_default();
+            let slash = rest.iter().position(|&byte| byte == b'/');
+            let (name, rest) = path.split_at(slash.map_or(path.len(), |at| at + 1));
+            (name.to_vec(), rest.to_vec())
+        }
+    }
+}
+
+/// Sets `SCRIPT_URL` and `SCRIPT_URI`: the path that was asked for first, and
+/// its whole URL.
+fn set_script_variables(exchange: &mut Exchange<'_>) {
+    let first = exchange.environment.get(b"REDIRECT_SCRIPT_URL");
+    let path = first.unwrap_or(&exchange.path).to_vec();
+    let url = own_url::absolute(exchange, &path);
+    exchange.environment.set(b"SCRIPT_URL", Some(&path));
+    exchange.environment.set(b"SCRIPT_URI", Some(&url));
 }
 
 /// Sends the cookies that rules have set with every answer.
@@ -74,21 +146,20 @@ pub(crate) fn outgoing(exchange: &Exchange<'_>, outgoing: &mut Outgoing<'_>) -> 
     Ok(())
 }
 
-/// Runs rules; with the outcome comes the line of the last that proxies. `Err` if a map has to be asked first: nothing has happened then.
+/// Runs rules. `Err` if something has to be asked first: nothing has happened
+/// then.
 fn run(
     exchange: &mut Exchange<'_>,
     rules: &RuleSet,
     input: Input<'_>,
-) -> Result<(Outcome, Option<Span>), relais_policy::Lookup> {
+) -> Result<Outcome, relais_policy::Lookup> {
     let maps = &exchange.host_settings::<Host>().maps;
-    let before = (!maps.is_empty()).then(|| (exchange.environment.clone(), exchange.notes.clone()));
-    let url = own_url::absolute(exchange, &exchange.path);
-    let path = exchange.path.clone();
-    exchange.environment.set(b"SCRIPT_URL", Some(&path));
-    exchange.environment.set(b"SCRIPT_URI", Some(&url));
+    let may_wait = !maps.is_empty() || rules.may_ask();
+    let before = may_wait.then(|| (exchange.environment.clone(), exchange.notes.clone()));
     let query = exchange.query.clone();
     let input = Input {
         query: query.as_deref(),
+        is_subrequest: exchange.is_subrequest(),
         uri_bytes_max: exchange.host.spec.limits.line.saturating_mul(2),
         ..input
     };
@@ -97,35 +168,40 @@ fn run(
         maps,
         exchange,
         level,
-        directory: input.directory.map(|directory| directory.prefix),
+        directory: input.directory,
         lines: RefCell::default(),
         pending: RefCell::default(),
-        proxied: None,
     };
     let outcome = relais_rewrite::run(rules, &input, &mut request);
-    let Request {
-        lines,
-        pending,
-        proxied,
-        ..
-    } = request;
-    if let Some(lookup) = pending.into_inner() {
+    let Request { lines, pending, .. } = request;
+    let pending = pending.into_inner().or_else(|| exchange.awaited());
+    if let Some(lookup) = pending {
         if let Some((environment, notes)) = before {
             exchange.environment = environment;
             exchange.notes = notes;
         }
         return Err(lookup);
     }
+    let directory = input.directory.map(|directory| directory.prefix);
     for (level, line) in lines.into_inner() {
-        exchange.remark(Topic::Rewrite, None, || line.clone());
-        log(exchange, level, &line);
+        log_in(exchange, level, directory, &line);
     }
-    Ok((outcome, proxied))
+    Ok(outcome)
 }
 
 /// Writes a line as httpd's rewrite log does: who asks, which host answers,
 /// which request it is and how often it has begun anew.
-fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
+pub(super) fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
+    log_in(exchange, level, None, line);
+}
+
+/// The same, of the rules of a section.
+fn log_in(exchange: &mut Exchange<'_>, level: Level, directory: Option<&[u8]>, line: &str) {
+    let line = || match directory {
+        Some(directory) => format!("[perdir {}] {line}", directory.escape_ascii()),
+        None => line.to_owned(),
+    };
+    exchange.remark(Topic::Rewrite, None, line);
     if !exchange.host.spec.levels.enabled("rewrite", level) {
         return;
     }
@@ -134,27 +210,40 @@ fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
         0 => String::new(),
         count => format!("/redir#{count}"),
     };
+    let kind = match exchange.is_subrequest() {
+        true => "subreq",
+        false => "initial",
+    };
+    let mut server = Vec::new();
+    exchange.variable(&Variable::ServerName, &mut server);
     let line = format!(
-        "{} - {user} [{}/sid#{:x}][rid#{:x}-{:x}/initial{redirects}] {line}",
+        "{} - {user} [{}/sid#{:x}][rid#{:x}-{:x}/{kind}{redirects}] {}",
         exchange.client.ip().to_canonical(),
-        exchange.host.spec.server_name,
+        server.escape_ascii(),
         exchange.host.index,
         exchange.connection.peer.port(),
         exchange.connection.requests,
+        line(),
     );
     exchange.note("rewrite", level, || line);
 }
 
 /// What follows in server context.
-fn server(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
+fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } => {
             exchange.path = path;
             exchange.query = query;
             Flow::Declined
         }
-        Outcome::Rewritten { path, query } => match files::rewritten(exchange, &path) {
+        Outcome::Rewritten {
+            path,
+            query,
+            prefix,
+        } => match file(exchange, &path, prefix) {
             Some(file) => {
+                let line = format!("go-ahead with {} [OK]", file.escape_ascii());
+                log(exchange, Level::Trace1, &line);
                 exchange.query = query;
                 exchange.file = Some(file);
                 Flow::Done
@@ -167,50 +256,59 @@ fn server(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> 
                 Flow::Decide(Decision::Respond(Respond::logged(404, log)))
             }
         },
-        other => carry_out(exchange, other, rule),
+        other => carry_out(exchange, other),
     }
+}
+
+/// The file that a rewritten path stands for (httpd's `prefix_stat`): the path
+/// itself where its first segment is there, and is not the client's to choose
+/// but for what is below `DocumentRoot`; else one below `DocumentRoot`. `None`
+/// without a root, or where the path would climb.
+fn file(exchange: &mut Exchange<'_>, path: &[u8], prefix: Prefix) -> Option<Vec<u8>> {
+    if files::climbs(path) {
+        return None;
+    }
+    let options = exchange.host_settings::<Host>().options.unwrap_or_default();
+    let rest = path.get(1..).unwrap_or_default();
+    let slash = rest.iter().position(|&byte| byte == b'/');
+    let segment = path.get(..=slash.unwrap_or(rest.len())).unwrap_or(path);
+    let root = files::root(exchange);
+    let is_below = root.is_some_and(|root| {
+        let rest = path.strip_prefix(root);
+        !root.is_empty() && rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+    });
+    let is_own = prefix == Prefix::OwnUrl && !options.legacy_prefix;
+    let may_be_whole = is_below || options.unsafe_prefix || prefix != Prefix::Request;
+    if may_be_whole && !is_own && exchange.file_test(FileTest::Exists, segment) {
+        return Some(path.to_vec());
+    }
+    let file = [root?, path].concat();
+    let line = format!("prefixed with document_root to {}", file.escape_ascii());
+    log(exchange, Level::Trace2, &line);
+    Some(file)
 }
 
 /// What follows in per-directory context: another path is a new beginning.
-fn per_directory(
-    exchange: &mut Exchange<'_>,
-    subject: &[u8],
-    outcome: Outcome,
-    rule: Option<Span>,
-) -> Flow {
+fn per_directory(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
     match outcome {
-        Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query } => {
-            if path == subject && names_whole_file(exchange) {
-                let shown = path.escape_ascii();
-                let line = format!("initial URL equal rewritten URL: {shown} [IGNORING REWRITE]");
-                log(exchange, Level::Trace1, &line);
-                exchange.query = query;
-                return Flow::Declined;
-            }
-            let line = format!(
-                "internal redirect with {} [INTERNAL REDIRECT]",
-                path.escape_ascii()
-            );
-            log(exchange, Level::Trace1, &line);
+        Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query, .. } => {
+            kind::forget(&mut exchange.notes);
             Flow::Restart(Restart { path, query })
         }
-        other => carry_out(exchange, other, rule),
+        Outcome::Same { query } => {
+            exchange.query = query;
+            Flow::Declined
+        }
+        other => carry_out(exchange, other),
     }
 }
 
-/// Whether a result that equals what the rules saw is the file's name and not a
-/// file with more behind it, which httpd takes for a change. Without files a
-/// path's first segment is all of the file that httpd would find.
-fn names_whole_file(exchange: &Exchange<'_>) -> bool {
-    exchange.proxy.is_none()
-        && (exchange.file.is_some() || !exchange.path.get(1..).unwrap_or_default().contains(&b'/'))
-}
-
-fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
+fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
     match outcome {
-        Outcome::Declined | Outcome::PassThrough { .. } | Outcome::Rewritten { .. } => {
-            Flow::Declined
-        }
+        Outcome::Declined
+        | Outcome::PassThrough { .. }
+        | Outcome::Rewritten { .. }
+        | Outcome::Same { .. } => Flow::Declined,
         Outcome::Proxy {
             url,
             absolute,
@@ -221,14 +319,15 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) 
             if !absolute {
                 return no_origin(&url, "the rule names no host");
             }
-            if targets::changes_host(&exchange.host_settings::<Host>().targets, &url) {
+            let section = &exchange.section_settings::<Section>().targets;
+            let own = &exchange.host_settings::<Host>().targets;
+            if targets::changes_host(&[own.as_slice(), section].concat(), &url) {
                 return no_origin(&url, "the path would change the host");
             }
             exchange.query = query;
             exchange.proxy = Some(ProxyUrl {
                 url,
                 no_canonical: no_escape,
-                rule,
             });
             exchange.handler = Some(mod_proxy::PROXY_SERVER);
             Flow::Done
@@ -289,12 +388,28 @@ struct Request<'x, 'a> {
     maps: &'a [Map],
     level: u8,
     /// The section whose rules run.
-    directory: Option<&'x [u8]>,
+    directory: Option<Directory<'x>>,
     lines: RefCell<Vec<(Level, String)>>,
     /// What has to be done before the rules can run.
     pending: RefCell<Option<relais_policy::Lookup>>,
-    /// The last rule that proxies.
-    proxied: Option<Span>,
+}
+
+impl Request<'_, '_> {
+    /// The URL path of what the pattern of a folder's rule saw.
+    fn as_path(&self, uri: &[u8], directory: &Directory<'_>) -> Vec<u8> {
+        if uri.first() == Some(&b'/') {
+            return uri.to_vec();
+        }
+        let folder = match directory.base {
+            Some(base) => base,
+            None => directory
+                .root
+                .and_then(|root| directory.prefix.strip_prefix(root))
+                .unwrap_or(directory.prefix),
+        };
+        let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
+        [folder, slash, uri].concat()
+    }
 }
 
 impl Lookup for Request<'_, '_> {
@@ -354,8 +469,36 @@ impl Context for Request<'_, '_> {
         }
     }
 
-    fn proxied(&mut self, line: Option<Span>) {
-        self.proxied = line;
+    fn set_type(&mut self, kind: &[u8]) {
+        kind::set_type(&mut self.exchange.notes, kind);
+    }
+
+    fn set_handler(&mut self, handler: &[u8]) {
+        kind::set_handler(&mut self.exchange.notes, handler);
+    }
+
+    fn vary(&mut self, header: &[u8]) {
+        self.exchange.vary_on(header);
+    }
+
+    fn look_ahead(&self, ahead: Ahead, uri: &[u8], variable: &Variable, out: &mut Vec<u8>) -> bool {
+        let found = match (ahead, self.directory) {
+            (Ahead::Url, None) => self.exchange.look_up_path(uri),
+            (Ahead::Url, Some(directory)) => {
+                self.exchange.look_up_path(&self.as_path(uri, &directory))
+            }
+            // What begins with a slash is no file of the folder.
+            (Ahead::File, Some(_)) if uri.first() == Some(&b'/') => self.exchange.look_up_path(uri),
+            (Ahead::File, Some(directory)) => {
+                let file = [directory.prefix, uri].concat();
+                self.exchange.look_up_file(&file)
+            }
+            (Ahead::File, None) => self.exchange.look_up_file(uri),
+        };
+        if let Some(found) = &found {
+            found.exchange.variable(variable, out);
+        }
+        found.is_some()
     }
 
     fn end_rewriting(&mut self) {
@@ -380,10 +523,6 @@ impl Context for Request<'_, '_> {
             .get(usize::from(level.saturating_sub(1)))
             .copied()
             .unwrap_or(Level::Trace8);
-        let line = match self.directory {
-            Some(directory) => format!("[perdir {}] {line}", directory.escape_ascii()),
-            None => line.to_string(),
-        };
-        self.lines.borrow_mut().push((level, line));
+        self.lines.borrow_mut().push((level, line.to_string()));
     }
 }

@@ -6,7 +6,7 @@ use relais_expr::escape_path;
 
 use super::{Early, Engine, Kind, NOT_A_PATH};
 use crate::context::{Show, trace};
-use crate::outcome::Outcome;
+use crate::outcome::{Directory, Outcome};
 use crate::uri::{self, Scheme, control_or_space};
 
 impl Engine<'_> {
@@ -81,18 +81,109 @@ impl Engine<'_> {
                 reason: Cow::Borrowed("the rewritten URI is not a path"),
             };
         }
-        let path = self.rebased(0);
-        if self.input.directory.is_none() {
-            trace!(self.context, 1, "go-ahead with {} [OK]", Show(&path));
+        let query = self.owned_query();
+        let Some(directory) = self.input.directory else {
+            return Outcome::Rewritten {
+                path: self.uri.clone(),
+                query,
+                prefix: self.prefix,
+            };
+        };
+        if self.uri == self.input.path {
+            let line = "initial URL equal rewritten URL:";
+            trace!(
+                self.context,
+                1,
+                "{line} {} [IGNORING REWRITE]",
+                Show(&self.uri)
+            );
+            return Outcome::Same { query };
         }
+        let path = self.internal(&directory);
+        trace!(
+            self.context,
+            1,
+            "internal redirect with {} [INTERNAL REDIRECT]",
+            Show(&path)
+        );
         Outcome::Rewritten {
             path,
-            query: self.owned_query(),
+            query,
+            prefix: self.prefix,
         }
     }
 
+    /// The URL path that stands for a file's name: with the `RewriteBase` in place of the folder, without the document
+    /// root, or with an alias in place of its folder.
+    fn internal(&self, directory: &Directory<'_>) -> Vec<u8> {
+        let uri = self.uri.as_slice();
+        let path = match directory.base {
+            Some(base) => {
+                trace!(
+                    self.context,
+                    2,
+                    "trying to replace prefix {} with {}",
+                    Show(directory.prefix),
+                    Show(base)
+                );
+                self.replaced(uri, directory.prefix, base)
+            }
+            None => self.without_root(uri, directory.root),
+        };
+        let path = path.or_else(|| {
+            let (folder, prefix) = directory.alias?;
+            trace!(
+                self.context,
+                2,
+                "trying to replace context docroot {} with context prefix {}",
+                Show(folder),
+                Show(prefix)
+            );
+            self.replaced(uri, folder, prefix)
+        });
+        path.unwrap_or_else(|| uri.to_vec())
+    }
+
+    fn without_root(&self, uri: &[u8], root: Option<&[u8]>) -> Option<Vec<u8>> {
+        let rest = uri.strip_prefix(root?)?;
+        if rest.first() != Some(&b'/') {
+            return None;
+        }
+        trace!(
+            self.context,
+            2,
+            "strip document_root prefix: {} -> {}",
+            Show(uri),
+            Show(rest)
+        );
+        Some(rest.to_vec())
+    }
+
+    /// The path with `new` in place of the folder `old`, each with one slash at its end; `None` if it is not below
+    /// that folder.
+    fn replaced(&self, path: &[u8], old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+        let folder = old.strip_suffix(b"/").unwrap_or(old);
+        let rest = path.strip_prefix(folder)?.strip_prefix(b"/")?;
+        trace!(
+            self.context,
+            5,
+            "strip matching prefix: {} -> {}",
+            Show(path),
+            Show(rest)
+        );
+        let new = new.strip_suffix(b"/").unwrap_or(new);
+        trace!(
+            self.context,
+            4,
+            "add subst prefix: {0} -> {1}/{0}",
+            Show(rest),
+            Show(new)
+        );
+        Some([new, b"/", rest].concat())
+    }
+
     fn redirect(&self, scheme: Scheme) -> Outcome {
-        let uri = self.rebased(self.own_prefix);
+        let uri = self.rebased();
         let mut location = Vec::with_capacity(uri.len() + 64);
         if self.no_escape {
             location.extend_from_slice(&uri);
@@ -152,28 +243,27 @@ impl Engine<'_> {
         }
     }
 
-    /// The URI, with `RewriteBase` in place of the folder behind the first `from` bytes.
-    fn rebased(&self, from: usize) -> Vec<u8> {
-        let mut uri = self.uri.clone();
-        let Some(directory) = self.input.directory else {
-            return uri;
+    /// The URI, with `RewriteBase` in place of the folder behind our own origin.
+    fn rebased(&self) -> Vec<u8> {
+        let (origin, path) = self.uri.split_at(self.own_prefix.min(self.uri.len()));
+        let base = self
+            .input
+            .directory
+            .and_then(|directory| Some((directory.prefix, directory.base?)));
+        let Some((prefix, base)) = base.filter(|_| path.len() > 1) else {
+            return self.uri.clone();
         };
-        let path = self.uri.get(from..).unwrap_or_default();
-        if let Some(base) = directory.base
-            && path.starts_with(directory.prefix)
-        {
-            trace!(
-                self.context,
-                2,
-                "trying to replace prefix {} with {}",
-                Show(directory.prefix),
-                Show(base)
-            );
-            let slash: &[u8] = if base.ends_with(b"/") { b"" } else { b"/" };
-            let new = base.iter().chain(slash).copied();
-            uri.splice(from..from + directory.prefix.len(), new);
+        trace!(
+            self.context,
+            2,
+            "trying to replace prefix {} with {}",
+            Show(prefix),
+            Show(base)
+        );
+        match self.replaced(path, prefix, base) {
+            Some(path) => [origin, &path].concat(),
+            None => self.uri.clone(),
         }
-        uri
     }
 
     fn owned_query(&self) -> Option<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use relais_expr::{Lookup, Variable};
+use relais_expr::{Ahead, Lookup, Variable};
 
 use crate::{Context, Input, Outcome, Rule, RuleSet, canonical_path, parse_cond, parse_rule, run};
 
@@ -18,6 +18,8 @@ struct Request {
     env: BTreeMap<Vec<u8>, Vec<u8>>,
     vary: Vec<Vec<u8>>,
     ended: bool,
+    /// What `[T]` and `[H]` said.
+    forced: [String; 2],
     log_level: u8,
     log: RefCell<Vec<String>>,
 }
@@ -59,7 +61,6 @@ impl Lookup for Request {
             Variable::ServerPort => b"8080",
             Variable::RequestMethod => b"GET",
             Variable::TheRequest => self.line.as_bytes(),
-            Variable::LookAhead(_) => b"ahead",
             _ => b"",
         });
     }
@@ -77,8 +78,21 @@ impl Context for Request {
         (scheme, host, port) == (b"http", b"own.example", 8080)
     }
 
+    fn set_type(&mut self, kind: &[u8]) {
+        self.forced[0] = kind.escape_ascii().to_string();
+    }
+
+    fn set_handler(&mut self, handler: &[u8]) {
+        self.forced[1] = handler.escape_ascii().to_string();
+    }
+
     fn end_rewriting(&mut self) {
         self.ended = true;
+    }
+
+    fn look_ahead(&self, ahead: Ahead, uri: &[u8], _: &Variable, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(format!("ahead:{ahead:?}:{}:", uri.escape_ascii()).as_bytes());
+        true
     }
 
     fn vary(&mut self, header: &[u8]) {
@@ -147,7 +161,8 @@ fn wire(outcome: &Outcome) -> String {
         Outcome::Redirect { status, location } => format!("{status} {}", text(location)),
         Outcome::Status(status) => format!("status {status}"),
         Outcome::PassThrough { path, query } => with(format!("pass {}", text(path)), query),
-        Outcome::Rewritten { path, query } => with(format!("path {}", text(path)), query),
+        Outcome::Rewritten { path, query, .. } => with(format!("path {}", text(path)), query),
+        Outcome::Same { query } => with("same".to_owned(), query),
         Outcome::Error { status, .. } => format!("error {status}"),
     }
 }
@@ -565,7 +580,7 @@ fn conditions() {
         ),
         ("cond %{IS_SUBREQ} =false\n^ /m [PT]", "/", "pass /m"),
         (
-            "cond %{LA-U:REMOTE_USER}%{LA-U:QUERY_STRING} =aheadq\n^ /m [PT]",
+            "cond %{LA-U:REMOTE_USER}%{LA-F:QUERY_STRING} =ahead:Url:/:ahead:File:/:\n^ /m [PT]",
             "/?q",
             "pass /m?q",
         ),
@@ -802,12 +817,93 @@ fn per_directory_context() {
                 prefix: b"/dir/",
                 strips,
                 base: base.map(str::as_bytes),
+                root: None,
+                alias: None,
                 proxied: false,
             }),
             ..Input::new(path.as_bytes(), None)
         };
         let outcome = run(&rules(text), &input, &mut Request::new(path));
         assert_eq!(wire(&outcome), expected, "{text} for {path}");
+    }
+}
+
+/// What leads beyond the file is seen by patterns, and a result becomes a URL again.
+#[test]
+fn files_of_folders() {
+    use crate::Directory;
+    let table: &[(&str, &str, &str, &str)] = &[
+        ("^f/(.*)$ /c/$1", "/root/dir/f", "/x/y", "path /c/x/y"),
+        ("^f/x$ g", "/root/dir/f", "/x", "path /dir/g"),
+        ("^f$ g", "/root/dir/f", "/x", "declined"),
+        // The rest stands behind the new name for the next rule, unless it is discarded.
+        ("^f/x$ g\n^g/x$ h", "/root/dir/f", "/x", "path /dir/h"),
+        ("^f/x$ g [DPI]\n^g$ h", "/root/dir/f", "/x", "path /dir/h"),
+        (
+            "cond %{REQUEST_FILENAME} ^/root/dir/f$\n. /b",
+            "/root/dir/f",
+            "/x",
+            "path /b",
+        ),
+        ("^f f", "/root/dir/f", "", "same"),
+        ("^f f", "/root/dir/f", "/x", "same"),
+        ("^f f?q", "/root/dir/f", "", "same?q"),
+        ("^f /elsewhere/g", "/root/dir/f", "", "path /elsewhere/g"),
+        ("^f /alias/g", "/root/dir/f", "", "path /icons/g"),
+    ];
+    for (text, path, path_info, expected) in table {
+        let input = Input {
+            path_info: path_info.as_bytes(),
+            directory: Some(Directory {
+                prefix: b"/root/dir/",
+                strips: true,
+                base: None,
+                root: Some(b"/root"),
+                alias: Some((b"/alias", b"/icons/")),
+                proxied: false,
+            }),
+            ..Input::new(path.as_bytes(), None)
+        };
+        let outcome = run(&rules(text), &input, &mut Request::new(path));
+        assert_eq!(wire(&outcome), *expected, "{text} for {path}{path_info}");
+    }
+}
+
+#[test]
+fn types_and_handlers() {
+    for (text, expected) in [
+        (
+            "^/a$ - [T=TEXT/Plain,H=default-handler]",
+            "text/plain|default-handler",
+        ),
+        ("^/(a)$ /b [T=x/$1,handler=h-$1]", "x/a|h-a"),
+        ("^/(a)$ /b [T=x/$1,L,R]", "|"),
+        ("^/(a)$ http://o/b [T=x/$1,P]", "|"),
+        ("^/a$ - [T=${none:x}]", "|"),
+    ] {
+        let mut request = Request::new("/a");
+        run_for(&rules(text), &mut request);
+        let [kind, handler] = &request.forced;
+        assert_eq!(format!("{kind}|{handler}"), expected, "{text}");
+    }
+}
+
+/// Where the first segment of a path comes from.
+#[test]
+fn first_segments() {
+    use crate::Prefix;
+    for (text, expected) in [
+        ("^/a/(.*) /srv/$1", Prefix::Author),
+        ("^/a/(.*) /srv$1", Prefix::Request),
+        ("^/a/(.*) /$1", Prefix::Request),
+        ("^/a/(.*) /$1 [UnsafePrefixStat]", Prefix::Author),
+        ("^/a/(.*) http://own.example:8080/srv/$1", Prefix::OwnUrl),
+    ] {
+        let outcome = run_for(&rules(text), &mut Request::new("/a/x/y"));
+        let Outcome::Rewritten { prefix, .. } = outcome else {
+            panic!("{text}: {outcome:?}")
+        };
+        assert_eq!(prefix, expected, "{text}");
     }
 }
 

@@ -14,7 +14,6 @@ mod curl;
 mod desync;
 mod files;
 mod harness;
-mod hosts;
 mod lifecycle;
 mod origins;
 mod python;

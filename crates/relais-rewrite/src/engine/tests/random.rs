@@ -166,7 +166,7 @@ fn check_promises(outcome: &Outcome) {
             assert!(!*no_escape || clean(url), "{outcome:?}");
             assert!(query.as_deref().is_none_or(clean), "{outcome:?}");
         }
-        Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query } => {
+        Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query, .. } => {
             assert!(path.starts_with(b"/"), "{outcome:?}");
             assert!(query.as_deref().is_none_or(clean), "{outcome:?}");
         }
@@ -178,6 +178,6 @@ fn check_promises(outcome: &Outcome) {
             );
         }
         Outcome::Error { status, .. } => assert!([400, 403, 500].contains(status), "{outcome:?}"),
-        Outcome::Declined | Outcome::Status(_) => {}
+        Outcome::Declined | Outcome::Same { .. } | Outcome::Status(_) => {}
     }
 }
