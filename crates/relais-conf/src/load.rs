@@ -34,7 +34,7 @@ pub trait Host {
     /// Whether a module is there, by `mod_rewrite.c` or by `rewrite_module`.
     fn module_present(&self, name: &str) -> bool;
 
-    /// Whether a module that is there has a directive or a section (named without its `<`) of this name.
+    /// Whether a module that is there has a directive of this name, or a section if the name begins with its `<`.
     fn directive_known(&self, name: &str) -> bool;
 }
 

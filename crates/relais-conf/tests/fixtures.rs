@@ -26,7 +26,7 @@ impl Host for Modules {
     }
 
     fn directive_known(&self, name: &str) -> bool {
-        name.eq_ignore_ascii_case("Listen") || name.eq_ignore_ascii_case("Location")
+        name.eq_ignore_ascii_case("Listen") || name.eq_ignore_ascii_case("<Location")
     }
 }
 

@@ -1,6 +1,7 @@
 //! One loaded configuration with the logs it writes to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use relais_policy::{HostSpec, LogCondition, Site};
 use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
@@ -18,6 +19,29 @@ pub struct Generation {
     pub tls: SiteTls,
     /// What is known of its origins, over all threads.
     pub upstreams: Upstreams,
+    alive: Alive,
+}
+
+/// Counts configurations while they are in memory.
+struct Alive(Arc<AtomicUsize>);
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(1)))
+    }
+}
+
+impl Alive {
+    fn next(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The open logs of one host.
@@ -49,7 +73,15 @@ impl Generation {
             logs,
             tls,
             upstreams,
+            alive: previous.map_or_else(Alive::default, |previous| previous.alive.next()),
         }
+    }
+
+    /// How many configurations of this process are in memory, this one
+    /// included: more than one while a request ends on an older one.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.alive.0.load(Ordering::Relaxed)
     }
 
     /// The logs of a host.

@@ -5,19 +5,21 @@
 //! then what the client sends behind its request stays here, unread by the
 //! origin.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
-use relais_policy::{Forward, Respond, TunnelRate, TunnelSize, TunnelTime};
+use relais_policy::{Forward, Respond, RouteSpec, TunnelRate, TunnelSize, TunnelTime};
+use relais_stream::Parts;
 use relais_telemetry::Level;
-use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, TunnelLimits};
+use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, RouteNames, TunnelLimits, Wire};
 use relais_upstream::{Lease, Stream, Use};
 use relais_websocket::Key;
 
-use crate::bridge;
 use crate::connection::Client;
 use crate::download::{httpd_order, status_line};
 use crate::input::Input;
@@ -214,13 +216,7 @@ pub(crate) fn plan(
     let compressed = extensions
         .flat_map(|value| value.split(|&byte| byte == b','))
         .any(|name| name.trim_ascii().starts_with(b"permessage-deflate"));
-    let worker = &forward.worker;
-    let route = turn.worker.engine.route(
-        &turn.spec().server_name,
-        &worker.name,
-        &format!("{}:{}", worker.host, worker.port),
-        "http/1.1",
-    );
+    let route = route(turn, forward);
     let (origin, counted) = lease.into_parts();
     Next::Tunnel(Box::new(Plan {
         origin,
@@ -233,6 +229,25 @@ pub(crate) fn plan(
         route,
         record: record::prepare(turn, &sent, permit).holding(counted, member),
     }))
+}
+
+/// What the table of tunnels and a reload know the tunnel by.
+fn route(turn: &Turn<'_>, forward: &Forward) -> Arc<Route> {
+    let (spec, worker) = (turn.spec(), &forward.worker);
+    let rule = forward.route.as_deref();
+    // A section's own words about reloads are kept with the tunnel; those of its host are asked then.
+    let drain = forward.tunnel.drain;
+    let own = (drain != spec.tunnel.drain).then(|| drain.to_string());
+    turn.worker.engine.route(RouteNames {
+        host: &spec.server_name,
+        rule: rule.map_or("", |route| &route.rule),
+        place: rule.map_or("", RouteSpec::place),
+        target: rule.map_or("", |route| &route.target),
+        worker: &worker.name,
+        origin: &format!("{}:{}", worker.host, worker.port),
+        via: "http/1.1",
+        note: own.as_deref().unwrap_or_default(),
+    })
 }
 
 /// The limits of a tunnel, where `idle` holds without a `TunnelIdleTimeout`.
@@ -275,8 +290,7 @@ fn rate(rate: Option<TunnelRate>) -> Option<Rate> {
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
 pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     let to_origin = client.input.take(&worker.buffers);
-    let sockets = bridge::socket(worker, client.stream)
-        .and_then(|near| Ok((near, bridge::socket(worker, plan.origin)?)));
+    let sockets = wire(client.stream).and_then(|near| Ok((near, wire(plan.origin)?)));
     let (near, far) = match sockets {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -302,6 +316,15 @@ pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
     if let Err(handoff) = worker.engine.submit(handoff) {
         tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
     }
+}
+
+/// The socket of one side of a tunnel, with its keys if it is encrypted.
+fn wire(stream: Stream) -> io::Result<Wire<OwnedFd>> {
+    let Parts { socket, tls } = stream.into_parts()?;
+    Ok(match tls {
+        Some(tls) => Wire::encrypted(socket, tls),
+        None => Wire::clear(socket),
+    })
 }
 
 /// A full queue is emptied by the engine's next turn.

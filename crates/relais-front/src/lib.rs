@@ -10,7 +10,6 @@
 
 mod answer;
 mod balance;
-mod bridge;
 mod connection;
 mod download;
 mod forward;

@@ -170,7 +170,7 @@ impl TunnelRecord {
         let message = format!(
             "tunnel {} to {} ended: {}; {} bytes in {} messages from the client, {} in {} to it, {:.3} s",
             end.id,
-            end.route.origin,
+            end.route.names().origin,
             end.reason.as_str(),
             end.client_to_origin,
             end.messages_to_origin,

@@ -100,6 +100,11 @@ pub struct Event {
 pub enum Fault {
     /// The peer reset the connection, or is gone so that a write has no taker.
     Reset,
+    /// The stream ended before the peer had said that its content was over (RFC 8446 section 6.1): some of it may be
+    /// missing.
+    Truncated,
+    /// The encryption failed: what came does not open, or the peer said so.
+    Tls,
     /// The connection failed in another way, such as a time-out in the kernel; nobody in particular is at fault.
     Other(io::ErrorKind),
 }
@@ -156,6 +161,28 @@ pub trait Io {
     /// Hears of an event before its owner acts on it. A transport with bytes of its own, such as records of TLS that
     /// wait for room, moves them here.
     fn note(&mut self, _socket: &mut Self::Socket, _event: Event) {}
+
+    /// Whether the bytes of a read are those that the peer sent, so that they can be peeked at.
+    fn is_direct(&self, _socket: &Self::Socket) -> bool {
+        true
+    }
+
+    /// Whether a read would find something that no event tells of, after a read that did not fill its buffer or before
+    /// the first.
+    fn has_more(&self, _socket: &Self::Socket) -> bool {
+        false
+    }
+
+    /// Bytes on their way to the peer that are kept here, because the socket underneath takes nothing. An event tells
+    /// when there are fewer; a socket is not to be closed before it is none.
+    fn backlog(&self, _socket: &Self::Socket) -> usize {
+        0
+    }
+
+    /// Bytes of memory that are kept for this socket beyond what it holds when nothing moves.
+    fn held(&self, _socket: &Self::Socket) -> usize {
+        0
+    }
 
     /// Reads into `buffer`, which is not empty.
     fn read(&mut self, socket: &mut Self::Socket, buffer: &mut [u8]) -> Read;

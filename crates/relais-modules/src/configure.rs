@@ -56,6 +56,7 @@ fn read(
         known: &known,
         names: names(),
         resolve,
+        proxy_parameters: "ProxySet",
         host_spec: &default_host_spec,
     };
     let site = builder.build(&loaded, &mut diagnostics);

@@ -17,7 +17,7 @@ use relais_policy::{
 use relais_telemetry::{Levels, Target};
 
 use crate::files::Links;
-use crate::values;
+use crate::{mod_so, values};
 
 pub(crate) use handler::{check as check_handler, fixup, respond as respond_missing};
 
@@ -134,6 +134,7 @@ pub fn default_host_spec() -> HostSpec {
         trace_enabled: true,
         balancers: Vec::new(),
         workers: Vec::new(),
+        routes: Vec::new(),
         tunnels: relais_policy::TunnelHostSpec::default(),
         tunnel: relais_policy::TunnelSpec::default(),
     }
@@ -489,6 +490,7 @@ impl Module for Core {
                 "LogLevel loud",
                 "LogLevel rewrite:",
                 "LogLevel warn rewrite:loud",
+                "LogLevel warn rewrit:debug",
             ],
             set: Set::Words(log_level),
         },
@@ -1124,7 +1126,14 @@ fn log_level(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
     }
     let texts: Vec<_> = words.iter().map(Text::lossy).collect();
     match Levels::parse(&texts) {
-        Ok(levels) => slot.host.levels = merge_levels(slot.host.levels.as_ref(), Some(levels)),
+        Ok(levels) => {
+            if let Some(name) = levels.modules().find(|name| !mod_so::is_module(name)) {
+                let word = words.iter().find(|word| word.lossy().contains(name));
+                let span = word.map_or(slot.place.line, Text::span);
+                return Err(Problem::at(span, format!("Cannot find module {name}")));
+            }
+            slot.host.levels = merge_levels(slot.host.levels.as_ref(), Some(levels));
+        }
         Err((index, message)) => {
             let span = words.get(index).map_or(slot.place.line, Text::span);
             return Err(Problem::at(span, message));

@@ -11,8 +11,8 @@ use relais_http1::{
     write_request_line,
 };
 use relais_policy::{
-    Balanced, Decision, Directive, Exchange, Flow, Forward, Interim, Module, Respond, Scheme,
-    Treatment, WorkerSpec, write_connection,
+    Balanced, Decision, Directive, Exchange, Flow, Forward, Interim, Module, ProxyUrl, Respond,
+    RouteSpec, Scheme, Treatment, WorkerSpec, write_connection,
 };
 
 use crate::mod_proxy::{self, Worker, proxy_error};
@@ -39,16 +39,17 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     let Some(proxy) = exchange.proxy.take() else {
         return Flow::Declined;
     };
-    Flow::Decide(forward(exchange, &proxy.url).unwrap_or_else(Decision::Respond))
+    Flow::Decide(forward(exchange, &proxy).unwrap_or_else(Decision::Respond))
 }
 
-fn forward(exchange: &mut Exchange<'_>, url: &[u8]) -> Result<Decision, Respond> {
+fn forward(exchange: &mut Exchange<'_>, proxy: &ProxyUrl) -> Result<Decision, Respond> {
+    let url = proxy.url.as_slice();
     let Some(parts) = mod_proxy::split(url) else {
         let shown = url.escape_ascii().to_string();
         return Err(proxy_error(500, "error parsing URL", &shown));
     };
     if mod_proxy::is_balancer(parts.scheme) {
-        return balance(exchange, url, parts);
+        return balance(exchange, proxy, parts);
     }
     match Scheme::parse(parts.scheme) {
         Some(_) => {}
@@ -76,6 +77,7 @@ fn forward(exchange: &mut Exchange<'_>, url: &[u8]) -> Result<Decision, Respond>
         upgrade: upgrade.as_ref().map(|asked| asked.value.as_slice()),
     };
     let head = head.write()?;
+    let upgrades = upgrade.is_some();
     let forward = Box::new(Forward {
         head,
         worker,
@@ -83,6 +85,7 @@ fn forward(exchange: &mut Exchange<'_>, url: &[u8]) -> Result<Decision, Respond>
         upgrade: upgrade.map(|asked| asked.allowed),
         treatment: treatment(exchange),
         tunnel,
+        route: upgrades.then(|| route(exchange, proxy)).flatten(),
     });
     Ok(if forward.upgrade.is_some() {
         Decision::Tunnel(forward)
@@ -101,9 +104,10 @@ struct Protocols {
 /// A request for a balancer, as far as it does not depend on the member.
 fn balance(
     exchange: &mut Exchange<'_>,
-    url: &[u8],
+    target: &ProxyUrl,
     parts: mod_proxy::Parts<'_>,
 ) -> Result<Decision, Respond> {
+    let url = target.url.as_slice();
     let proxy: &mod_proxy::Host = exchange.host_settings();
     let found = proxy.balancer_for(url);
     let Some((balancer, spec)) = found.and_then(|found| Some((found, found.spec()?))) else {
@@ -145,6 +149,7 @@ fn balance(
         path: parts.path.to_vec(),
         host: head.section().preserve_host().then(|| head.host().to_vec()),
         fields: lines,
+        route: asked.is_some().then(|| route(exchange, target)).flatten(),
         may_ping: exchange.meta.body != BodyLength::None && !fields.contains("Expect"),
         asked,
         tunnel,
@@ -153,6 +158,13 @@ fn balance(
         version: head.version,
         treatment: treatment(exchange),
     })))
+}
+
+/// The rule that has made a target.
+fn route(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Option<Arc<RouteSpec>> {
+    let routes = &exchange.host.spec.routes;
+    let found = routes.iter().find(|route| Some(route.span) == proxy.rule);
+    found.cloned()
 }
 
 /// What the variables of a request say about its connection and its answer

@@ -233,7 +233,7 @@ impl relais_conf::Host for ModuleHost {
     }
 
     fn module_present(&self, name: &str) -> bool {
-        self.present(&bare_name(name))
+        bare_name(name).is_some_and(|name| self.present(&name))
     }
 
     fn directive_known(&self, name: &str) -> bool {
@@ -241,15 +241,16 @@ impl relais_conf::Host for ModuleHost {
             module
                 .directives()
                 .iter()
-                .any(|row| row.name.eq_ignore_ascii_case(name))
+                .any(|row| row.name.trim_end_matches('>').eq_ignore_ascii_case(name))
         });
         let owner = match row {
             Some(module) => Some(module.name()),
-            None => known(name)
-                .or_else(|| known(&format!("<{name}")))
-                .map(|known| known.module),
+            None => known(name).map(|known| known.module),
         };
-        owner.is_some_and(|module| module == "mpm_common" || self.present(&bare_name(module)))
+        owner.is_some_and(|module| {
+            let name = module.strip_prefix("mod_").unwrap_or(module);
+            name == "mpm_common" || self.present(name)
+        })
     }
 }
 
@@ -295,19 +296,24 @@ fn unknown(identifier: &Text) -> Diagnostic {
     }
 }
 
-/// `proxy` of `mod_proxy.c`, `mod_proxy` and `proxy_module`.
-fn bare_name(name: &str) -> String {
-    let file = name.strip_suffix(".c").unwrap_or(name);
+/// Whether httpd 2.4 or relais has a module of this name, without `mod_` and
+/// `_module`.
+pub(crate) fn is_module(name: &str) -> bool {
+    kind(name).is_some() || matches!(name, "event" | "worker" | "prefork")
+}
+
+/// `proxy` of `mod_proxy.c` and of `proxy_module`, in the letter case that they
+/// have there; everything else is no name of a module for httpd.
+fn bare_name(name: &str) -> Option<String> {
+    let Some(file) = name.strip_suffix(".c") else {
+        return name.strip_suffix("_module").map(str::to_owned);
+    };
     match file {
-        "http_core" => "http".to_owned(),
-        "event" | "worker" | "prefork" => format!("mpm_{file}"),
-        "util_ldap" => "ldap".to_owned(),
-        _ => {
-            let bare = file
-                .strip_prefix("mod_")
-                .or_else(|| file.strip_suffix("_module"));
-            bare.unwrap_or(file).to_owned()
-        }
+        "core" => Some("core".to_owned()),
+        "http_core" => Some("http".to_owned()),
+        "event" | "worker" | "prefork" => Some(format!("mpm_{file}")),
+        "util_ldap" => Some("ldap".to_owned()),
+        _ => file.strip_prefix("mod_").map(str::to_owned),
     }
 }
 
@@ -371,6 +377,10 @@ mod tests {
             ("worker.c", true),
             ("mpm_event_module", false),
             ("tunnel_module", true),
+            ("proxy.c", false),
+            ("mod_proxy", false),
+            ("proxy", false),
+            ("MOD_PROXY.C", false),
         ];
         for &(name, expected) in table {
             assert_eq!(host.module_present(name), expected, "{name}");
@@ -385,7 +395,10 @@ mod tests {
             ("Timeout", true),
             ("listen", true),
             ("SSLEngine", true),
-            ("Directory", true),
+            ("Directory", false),
+            ("<Directory", true),
+            ("<RequireAll", false),
+            ("<SSLEngine", false),
             ("ProxyPass", false),
             ("NoSuchThing", false),
         ];

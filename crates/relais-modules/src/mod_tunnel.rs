@@ -24,8 +24,6 @@ pub struct Host {
     /// The main server's, in a merged virtual host.
     tunnels_max_server: Option<u64>,
     tunnels_max_client: Option<u64>,
-    drain_window: Option<Duration>,
-    drain_rate: Option<u32>,
 }
 
 /// Per-section settings.
@@ -306,27 +304,28 @@ impl Module for Tunnel {
         Directive {
             name: "TunnelDrainWindow",
             syntax: "TunnelDrainWindow time",
-            context: Context::HOST,
+            context: Context::ANY,
             default: Some("30"),
             doc: "Over how long tunnels that are drained end, each at a moment of its own; 0 ends them at once.",
             accepts: &["TunnelDrainWindow 5min", "TunnelDrainWindow 0"],
             refuses: &["TunnelDrainWindow", "TunnelDrainWindow x"],
             set: Set::Take1(|slot, word| {
                 let window = values::duration(word, "TunnelDrainWindow", Duration::from_secs(1))?;
-                slot.host.drain_window = Some(window);
+                slot.section.spec.drain.window = Some(window);
                 Ok(())
             }),
         },
         Directive {
             name: "TunnelDrainRate",
             syntax: "TunnelDrainRate number",
-            context: Context::HOST,
+            context: Context::ANY,
             default: Some("0"),
             doc: "How many tunnels end in a second of a drain at the most, for which the window is exceeded; 0 is no cap.",
             accepts: &["TunnelDrainRate 200", "TunnelDrainRate 0"],
             refuses: &["TunnelDrainRate", "TunnelDrainRate x"],
             set: Set::Take1(|slot, word| {
-                slot.host.drain_rate = Some(values::small(word, "TunnelDrainRate", 0..=u32::MAX)?);
+                slot.section.spec.drain.rate =
+                    Some(values::small(word, "TunnelDrainRate", 0..=u32::MAX)?);
                 Ok(())
             }),
         },
@@ -337,8 +336,6 @@ impl Module for Tunnel {
             tunnels_max: inner.tunnels_max,
             tunnels_max_server: outer.tunnels_max_server,
             tunnels_max_client: inner.tunnels_max_client.or(outer.tunnels_max_client),
-            drain_window: inner.drain_window.or(outer.drain_window),
-            drain_rate: inner.drain_rate.or(outer.drain_rate),
         }
     }
 
@@ -356,11 +353,7 @@ impl Module for Tunnel {
                 message_rate: below.message_rate.or(above.message_rate),
                 byte_rate: below.byte_rate.or(above.byte_rate),
                 end_on_violation: below.end_on_violation.or(above.end_on_violation),
-                on_reload: OnReload {
-                    unchanged: below.on_reload.unchanged.or(above.on_reload.unchanged),
-                    changed: below.on_reload.changed.or(above.on_reload.changed),
-                    removed: below.on_reload.removed.or(above.on_reload.removed),
-                },
+                drain: below.drain.over(above.drain),
             },
             origins: inner.origins.clone().or_else(|| outer.origins.clone()),
             ping_span: inner.ping_span.or(outer.ping_span),
@@ -377,13 +370,10 @@ impl Module for Tunnel {
     }
 
     fn finish_host(host: &Host, section: &Section, spec: &mut HostSpec) {
-        let default = TunnelHostSpec::default();
         spec.tunnels = TunnelHostSpec {
             tunnels_max: host.tunnels_max.unwrap_or(0),
             tunnels_max_server: host.tunnels_max_server.unwrap_or(0),
             tunnels_max_client: host.tunnels_max_client.unwrap_or(0),
-            drain_window: host.drain_window.unwrap_or(default.drain_window),
-            drain_rate: host.drain_rate.unwrap_or(default.drain_rate),
         };
         spec.tunnel = section.spec;
     }
@@ -488,7 +478,7 @@ fn on_reload(slot: &mut Slot<'_, Tunnel>, word: &Text) -> SetResult {
         1 => ReloadAction::Drain,
         _ => ReloadAction::Close,
     };
-    let on_reload = &mut slot.section.spec.on_reload;
+    let on_reload = &mut slot.section.spec.drain.on_reload;
     let Some(equals) = equals else {
         *on_reload = OnReload {
             unchanged: Some(action),

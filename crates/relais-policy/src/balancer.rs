@@ -248,6 +248,8 @@ pub struct Balanced {
     pub asked: Option<Vec<u8>>,
     /// What a tunnel may do, if it becomes one.
     pub tunnel: crate::TunnelSpec,
+    /// The rule that led here, if it may become a tunnel.
+    pub route: Option<Arc<crate::RouteSpec>>,
     /// Whether the connection may be kept (`proxy-nokeepalive`).
     pub reuse: bool,
     /// The request's key, for [`Method::Rendezvous`].
@@ -292,6 +294,7 @@ impl Balanced {
             worker,
             treatment: self.treatment.clone(),
             tunnel: self.tunnel,
+            route: self.route.clone(),
         })
     }
 }

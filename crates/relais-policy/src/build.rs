@@ -50,6 +50,8 @@ pub struct Builder<'a> {
     pub names: &'a [&'static str],
     /// Looks up the host names of `<VirtualHost>` lines.
     pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+    /// The directive that takes what stands behind a <Proxy>'s URL.
+    pub proxy_parameters: &'static str,
     /// What a host has where no directive says otherwise.
     pub host_spec: &'a dyn Fn() -> HostSpec,
 }
@@ -148,6 +150,9 @@ impl Builder<'_> {
         let mut spec = (self.host_spec)();
         for module in self.modules {
             module.finish_host(&settings, &base, &mut spec);
+        }
+        for route in &spec.routes {
+            route.put(|| position(sources, route.span));
         }
         let outer = if index == 0 { &[][..] } else { &main.sections };
         let sections = self.seal_sections(outer.iter().chain(&host.sections), untouched);

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::balancer::Balanced;
+use crate::route::RouteSpec;
 use crate::spec::WorkerSpec;
 use crate::tunnel::TunnelSpec;
 
@@ -128,6 +129,8 @@ pub struct Forward {
     pub treatment: Treatment,
     /// What that tunnel may do.
     pub tunnel: TunnelSpec,
+    /// The rule that led here, of a tunnel.
+    pub route: Option<Arc<RouteSpec>>,
 }
 
 /// What the configuration says about a request's connection to its origin and

@@ -296,7 +296,12 @@ impl<M: Module> Directive<M> {
                     format!("{} takes On or Off", self.name),
                 )),
             },
+            // httpd takes an empty word for none (`invoke_cmd` in config.c).
+            (Set::Take1(_) | Set::Take2(_) | Set::Take12(_), [first, ..]) if first.is_empty() => {
+                Err(self.arity(words))
+            }
             (Set::Take1(handler), [word]) => handler(slot, word),
+            (Set::Take2(_), [_, second]) if second.is_empty() => Err(self.arity(words)),
             (Set::Take2(handler), [first, second]) => handler(slot, first, second),
             (Set::Take12(handler), [first]) => handler(slot, first, None),
             (Set::Take12(handler), [first, second]) => handler(slot, first, Some(second)),

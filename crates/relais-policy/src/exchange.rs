@@ -80,6 +80,8 @@ pub struct ProxyUrl {
     pub url: Vec<u8>,
     /// Whether the path goes out as it is (`nocanon`, `[NE]`).
     pub no_canonical: bool,
+    /// The line of the rule that says so.
+    pub rule: Option<relais_conf::Span>,
 }
 
 /// One line for the error log.

@@ -227,6 +227,10 @@ impl Site {
                 let by = if own { "ServerName" } else { "ServerAlias" };
                 format!("{shown}, {at}, whose {by} is {name}")
             }
+            None if name.is_some_and(|name| host.is_written_as(name)) => {
+                let name = name.map(show).unwrap_or_default();
+                format!("{shown}, {at}, whose <VirtualHost> line says {name}")
+            }
             None => {
                 let name = name.map_or_else(|| "none".to_owned(), show);
                 format!("{shown}, the first {at}; none is called {name}")

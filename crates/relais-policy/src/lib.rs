@@ -15,6 +15,7 @@ mod explain;
 mod lookup;
 mod module;
 mod read;
+mod route;
 mod section;
 mod site;
 mod spec;
@@ -37,6 +38,7 @@ pub use exchange::{
 };
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
+pub use route::RouteSpec;
 pub use section::{
     Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,
 };
@@ -47,7 +49,8 @@ pub use spec::{
 };
 pub use subrequest::SubRequest;
 pub use tunnel::{
-    OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,
+    DrainSpec, OnReload, ReloadAction, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec,
+    TunnelTime,
 };
 pub use variables::Answered;
 pub use walk::{Fragment, SectionSets};

@@ -25,6 +25,8 @@ pub(crate) struct Set {
     /// Names with wildcards, and the place in `hosts` of the host that has
     /// it, in file order.
     wild: Vec<(usize, Vec<u8>)>,
+    /// By the name that a `<VirtualHost>` line has for the address.
+    written: HashMap<Box<str>, usize>,
 }
 
 impl Lookup {
@@ -33,7 +35,7 @@ impl Lookup {
         for host in hosts {
             for address in &host.addresses {
                 let set = sets.entry((address.ip, address.port)).or_default();
-                set.add(host);
+                set.add(host, address.name.as_deref());
             }
         }
         Self { sets }
@@ -50,12 +52,16 @@ impl Lookup {
 }
 
 impl Set {
-    fn add(&mut self, host: &Host) {
+    fn add(&mut self, host: &Host, written: Option<&str>) {
         // An address may stand twice on one line.
-        if self.hosts.last() == Some(&host.index) {
+        let known = self.hosts.last() == Some(&host.index);
+        let place = self.hosts.len() - usize::from(known);
+        if let Some(name) = written {
+            self.written.entry(name.into()).or_insert(place);
+        }
+        if known {
             return;
         }
-        let place = self.hosts.len();
         self.hosts.push(host.index);
         for name in &host.names {
             let text = name.name.as_bytes().to_vec();
@@ -67,7 +73,8 @@ impl Set {
         }
     }
 
-    /// The first host in file order that answers to a name, else the first.
+    /// The first host in file order that answers to a name, else the one whose
+    /// line has this name for the address, else the first.
     pub(crate) fn named(&self, name: &[u8]) -> Option<usize> {
         let exact = self.names.get(name).copied();
         let before = self
@@ -78,6 +85,11 @@ impl Set {
             .into_iter()
             .find(|(_, pattern)| wildcard(pattern, name, false))
             .map(|(place, _)| *place);
-        self.hosts.get(wild.or(exact).unwrap_or(0)).copied()
+        let written = || {
+            let name = std::str::from_utf8(name).ok()?;
+            self.written.get(name).copied()
+        };
+        let place = wild.or(exact).or_else(written).unwrap_or(0);
+        self.hosts.get(place).copied()
     }
 }

@@ -181,9 +181,14 @@ impl Reader<'_, '_> {
             return;
         };
         if matches!(host, "*" | "_default_") {
-            addresses.push(HostAddress { ip: None, port });
+            addresses.push(HostAddress {
+                ip: None,
+                port,
+                name: None,
+            });
             return;
         }
+        let name = Some(Box::from(host.to_ascii_lowercase()));
         let resolved = match host.parse() {
             Ok(ip) => vec![ip],
             Err(_) => (self.builder.resolve)(host),
@@ -199,13 +204,14 @@ impl Reader<'_, '_> {
             addresses.push(HostAddress {
                 ip: Some(IpAddr::from([255, 255, 255, 255])),
                 port,
+                name: name.clone(),
             });
         }
-        addresses.extend(
-            resolved
-                .into_iter()
-                .map(|ip| HostAddress { ip: Some(ip), port }),
-        );
+        addresses.extend(resolved.into_iter().map(|ip| HostAddress {
+            ip: Some(ip),
+            port,
+            name: name.clone(),
+        }));
     }
 
     /// `<Limit>` and `<LimitExcept>`: what is inside belongs to the place
@@ -250,9 +256,13 @@ impl Reader<'_, '_> {
             self.misplaced(node, outer);
             return;
         }
+        let parameters = match (name, node.args.split_word()) {
+            ("proxy", Some((url, rest))) if url.bytes() != b"~" && !rest.is_empty() => Some(rest),
+            _ => None,
+        };
         let head = match kind {
             SectionKind::If => self.conditional_head(node, name, level.inner),
-            _ => self.head(node, kind, name),
+            _ => self.head(node, kind, name, parameters.as_ref()),
         };
         let Some(head) = head else { return };
         let mut draft = SectionDraft {
@@ -272,6 +282,14 @@ impl Reader<'_, '_> {
             head: Some(&draft.head),
             limit: None,
         };
+        if let Some(args) = parameters {
+            let directive = DirectiveNode {
+                name: Text::new(node.span, self.builder.proxy_parameters),
+                args,
+                span: node.span,
+            };
+            self.directive(&directive, &mut inside);
+        }
         self.items(&node.items, &mut inside);
         level.inner.push(draft);
     }
@@ -377,8 +395,24 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn head(&mut self, node: &SectionNode, kind: SectionKind, name: &str) -> Option<SectionHead> {
-        let words = node.args.words();
+    /// The opening line of any other section; `parameters` is what may stand
+    /// behind a <Proxy>'s URL (`proxysection` in mod_proxy.c).
+    fn head(
+        &mut self,
+        node: &SectionNode,
+        kind: SectionKind,
+        name: &str,
+        parameters: Option<&Text>,
+    ) -> Option<SectionHead> {
+        let mut words = node.args.words();
+        if let (Some(parameters), Some(url)) = (parameters, words.first()) {
+            if is_wildcard(url.bytes()) || !url.bytes().contains(&b':') {
+                let message = "parameters are for a <Proxy> that names one URL";
+                self.error("RC0206", parameters.span(), message);
+                return None;
+            }
+            words.truncate(1);
+        }
         let regex =
             name.ends_with("match") || words.first().is_some_and(|word| word.bytes() == b"~");
         let skip = usize::from(!name.ends_with("match") && regex);

@@ -45,12 +45,15 @@ pub struct SectionDraft {
 }
 
 /// One address of a `<VirtualHost>`; `None` is `*`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostAddress {
     /// The local address.
     pub ip: Option<IpAddr>,
     /// The local port.
     pub port: Option<u16>,
+    /// How the line names it, in lower case: requests that no `ServerName`
+    /// answers are for the host that has their name here (vhosts/details.html).
+    pub name: Option<Box<str>>,
 }
 
 /// A name that a virtual host answers to.
@@ -104,6 +107,14 @@ impl Host {
                 have.name.as_bytes() == name
             }
         })
+    }
+
+    /// Whether its `<VirtualHost>` line has this name (lower case) for an
+    /// address.
+    #[must_use]
+    pub fn is_written_as(&self, name: &[u8]) -> bool {
+        let mut written = self.addresses.iter().flat_map(|address| &address.name);
+        written.any(|have| have.as_bytes() == name)
     }
 
     /// The opening lines of the sections that match, in the order of their

@@ -13,6 +13,7 @@ use relais_expr::Expression;
 use relais_telemetry::{Levels, LogFormat, Target};
 
 use crate::balancer::BalancerSpec;
+use crate::route::RouteSpec;
 use crate::site::HostName;
 use crate::tunnel::{TunnelHostSpec, TunnelSpec};
 use crate::uri::PathRules;
@@ -202,6 +203,8 @@ pub struct HostSpec {
     pub balancers: Vec<Arc<BalancerSpec>>,
     /// The workers that directives name, balancers' members among them.
     pub workers: Vec<Arc<WorkerSpec>>,
+    /// The rules that lead to origins.
+    pub routes: Vec<Arc<RouteSpec>>,
     /// What holds for all tunnels of the host together.
     pub tunnels: TunnelHostSpec,
     /// What a tunnel may do outside of every section.

@@ -12,9 +12,11 @@ mod cipher;
 mod error;
 mod handshake;
 mod hello;
+mod parts;
 mod records;
 
 pub use error::RecordError;
 pub use handshake::{Established, Handshake, Progress};
 pub use hello::{ClientName, Hello};
+pub use parts::TlsParts;
 pub use records::{Control, Opened, Opener, Records, Sealer, overhead};

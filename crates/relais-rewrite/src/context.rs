@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use relais_conf::Span;
 use relais_expr::{Ahead, FileTest, Lookup, Variable};
 
 use crate::outcome::Input;
@@ -24,6 +25,9 @@ pub trait Context: Lookup {
 
     /// `[END]`: no further rewriting for this request, also not after an internal redirect.
     fn end_rewriting(&mut self) {}
+
+    /// The rule on this line sends the request to an origin, as long as no later one changes it.
+    fn proxied(&mut self, _line: Option<Span>) {}
 
     /// `[T=…]`: the file is of this type.
     fn set_type(&mut self, _kind: &[u8]) {}

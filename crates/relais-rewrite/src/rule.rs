@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use relais_conf::Span;
 use relais_expr::{Escape, Quick, Regex, RegexFlags, Template};
 
 use crate::args;
@@ -19,6 +20,8 @@ pub struct RuleDraft {
     pub substitution: Substitution,
     /// What stands behind the flags; httpd ignores it.
     pub extra: Option<Range<usize>>,
+    /// Its line, if whoever parsed it says so; [`crate::Context::proxied`] hears it.
+    pub line: Option<Span>,
     pub(crate) settings: Settings,
     pub(crate) query: QueryFlags,
 }
@@ -222,6 +225,7 @@ pub fn parse_rule(text: &[u8]) -> Result<RuleDraft, RuleError> {
         pattern,
         substitution,
         extra: args.extra,
+        line: None,
         settings,
         query,
     })

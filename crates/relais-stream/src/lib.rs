@@ -12,4 +12,4 @@ mod tls;
 
 pub use handshake::{Failure, Settled, accept, connect};
 pub use stream::{Parts, ReadHalf, Stream, WriteHalf};
-pub use tls::{TlsParts, TlsRead, TlsStream, TlsWrite};
+pub use tls::{TlsRead, TlsStream, TlsWrite};

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use relais_record::TlsParts;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
-use crate::tls::{TlsParts, TlsRead, TlsStream, TlsWrite};
+use crate::tls::{TlsRead, TlsStream, TlsWrite};
 
 /// A connection.
 pub enum Stream {

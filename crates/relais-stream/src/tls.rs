@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use relais_record::{Control, Opened, Opener, RecordError, Records, Sealer};
+use relais_record::{Control, Opened, Opener, RecordError, Records, Sealer, TlsParts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp;
@@ -23,18 +23,6 @@ pub struct TlsStream {
     output: Output,
     control: Control,
     failure: Cell<Option<RecordError>>,
-}
-
-/// What an encrypted connection consists of besides its socket.
-pub struct TlsParts {
-    /// The keys.
-    pub records: Records,
-    /// Content that was received and not read.
-    pub content: Vec<u8>,
-    /// Received bytes that have not been opened.
-    pub sealed: Vec<u8>,
-    /// Sealed bytes that the socket has not taken.
-    pub unsent: Vec<u8>,
 }
 
 struct Input {

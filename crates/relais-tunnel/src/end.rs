@@ -20,6 +20,14 @@ pub enum EndReason {
     ClientReset,
     /// The origin reset the connection.
     OriginReset,
+    /// The client's encrypted stream ended without its close_notify, and no Close frame had come either.
+    ClientTruncated,
+    /// The origin's encrypted stream ended without its close_notify, and no Close frame had come either.
+    OriginTruncated,
+    /// The client sent what does not decrypt, or an alert of TLS.
+    ClientTls,
+    /// The origin sent what does not decrypt, or an alert of TLS.
+    OriginTls,
     /// The connection to the client failed in another way, such as a time-out in the kernel.
     ClientLost,
     /// The connection to the origin failed in another way, such as a time-out in the kernel.
@@ -56,11 +64,15 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::ClientClose,
         Self::OriginClose,
         Self::ClientReset,
         Self::OriginReset,
+        Self::ClientTruncated,
+        Self::OriginTruncated,
+        Self::ClientTls,
+        Self::OriginTls,
         Self::ClientLost,
         Self::OriginDown,
         Self::Idle,
@@ -87,6 +99,10 @@ impl EndReason {
             Self::OriginClose => "origin-close",
             Self::ClientReset => "client-reset",
             Self::OriginReset => "origin-reset",
+            Self::ClientTruncated => "client-truncated",
+            Self::OriginTruncated => "origin-truncated",
+            Self::ClientTls => "client-tls-error",
+            Self::OriginTls => "origin-tls-error",
             Self::ClientLost => "client-lost",
             Self::OriginDown => "origin-down",
             Self::Idle => "idle",
@@ -115,6 +131,10 @@ impl EndReason {
                 | Self::OriginClose
                 | Self::ClientReset
                 | Self::OriginReset
+                | Self::ClientTruncated
+                | Self::OriginTruncated
+                | Self::ClientTls
+                | Self::OriginTls
                 | Self::ClientLost
                 | Self::OriginDown
         )
@@ -130,7 +150,7 @@ impl EndReason {
             Self::MessageRate | Self::Kicked if offends || self == Self::Kicked => 1008,
             Self::ProtocolError if offends => 1002,
             // The client did nothing wrong: what it talked to is gone or broken.
-            Self::OriginDown | Self::OriginReset | Self::OriginStall => 1011,
+            Self::OriginDown | Self::OriginReset | Self::OriginTls | Self::OriginStall => 1011,
             _ if to == Side::Client && offender == Some(Side::Origin) => 1011,
             _ => 1001,
         }
@@ -155,6 +175,10 @@ impl EndReason {
         match (fault, side) {
             (Fault::Reset, Side::Client) => Self::ClientReset,
             (Fault::Reset, Side::Origin) => Self::OriginReset,
+            (Fault::Truncated, Side::Client) => Self::ClientTruncated,
+            (Fault::Truncated, Side::Origin) => Self::OriginTruncated,
+            (Fault::Tls, Side::Client) => Self::ClientTls,
+            (Fault::Tls, Side::Origin) => Self::OriginTls,
             (Fault::Other(_), Side::Client) => Self::ClientLost,
             (Fault::Other(_), Side::Origin) => Self::OriginDown,
         }
@@ -212,6 +236,10 @@ mod tests {
         for (side, fault, expected) in [
             (Side::Client, Fault::Reset, "client-reset"),
             (Side::Origin, Fault::Reset, "origin-reset"),
+            (Side::Client, Fault::Truncated, "client-truncated"),
+            (Side::Origin, Fault::Truncated, "origin-truncated"),
+            (Side::Client, Fault::Tls, "client-tls-error"),
+            (Side::Origin, Fault::Tls, "origin-tls-error"),
             (Side::Client, other, "client-lost"),
             (Side::Origin, other, "origin-down"),
         ] {

@@ -215,8 +215,8 @@ impl<I: Io> Engine<I> {
         let [first, second, third, fourth, ..] =
             self.random.hash_one(self.generation).to_ne_bytes();
         let mask = [first, second, third, fourth];
-        let tunnel = Tunnel::new(handoff, self.generation, self.shop.now_ms, mask);
-        self.held += tunnel.pump.held();
+        let mut tunnel = Tunnel::new(handoff, self.generation, self.shop.now_ms, mask);
+        tunnel.look_inside(&self.shop.io);
         let slot = self.tunnels.insert(tunnel);
         if self.watch(slot).is_err() {
             return self.end(slot, EndReason::EngineFailed);
@@ -301,18 +301,12 @@ impl<I: Io> Engine<I> {
     }
 
     fn on_event(&mut self, event: Event) {
-        let Event {
-            token,
-            readable,
-            writable,
-            hangup,
-        } = event;
+        let token = event.token;
         let Some(slot) = self.find((token.slot, token.generation)) else {
             return;
         };
         if let Some(tunnel) = self.tunnels.get_mut(slot) {
-            self.shop.io.note(tunnel.socket_mut(token.side), event);
-            tunnel.pump.ready(token.side, readable, writable, hangup);
+            tunnel.ready(event, &mut self.shop.io);
         }
         self.drive(slot);
     }
@@ -381,10 +375,10 @@ impl<I: Io> Engine<I> {
         };
         let generation = tunnel.generation;
         let lingered = tunnel.pump.is_lingering();
-        let held = tunnel.pump.held();
         self.shop.is_full = self.held + self.shop.buffer.len() > self.held_max;
         let drive = tunnel.drive(&mut self.shop, READS_PER_TURN);
-        self.held = self.held - held + tunnel.pump.held();
+        let held = tunnel.held_now(&self.shop.io);
+        self.held = self.held - mem::replace(&mut tunnel.held, held) + held;
         match drive {
             Drive::Done => return self.end(slot, EndReason::Stopped),
             Drive::Again if !mem::replace(&mut tunnel.queued, true) => {
@@ -434,7 +428,7 @@ impl<I: Io> Engine<I> {
             return;
         };
         tunnel.pump.blame(reason);
-        self.held -= tunnel.pump.held();
+        self.held -= tunnel.held;
         self.open.fetch_sub(1, Ordering::Relaxed);
         let id = self.id(tunnel.generation);
         tunnel.end(&mut self.shop, id);

@@ -188,7 +188,8 @@ impl Follow {
         self.counters.close_code
     }
 
-    const fn has_close(&self) -> bool {
+    /// Whether a Close frame has begun.
+    pub(crate) const fn has_close(&self) -> bool {
         self.counters.closes > 0
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::Route;
+use crate::{Route, RouteNames};
 
 /// Routes that are kept although no tunnel is on them, to be found again.
 const ROUTES_IDLE_MAX: usize = 256;
@@ -57,24 +57,15 @@ impl Gate {
     }
 
     /// The one copy of a route.
-    pub(crate) fn route(
-        &self,
-        host: &str,
-        rule: &str,
-        origin: &str,
-        via: &'static str,
-    ) -> Arc<Route> {
+    pub(crate) fn route(&self, names: RouteNames<'_>) -> Arc<Route> {
         let mut state = self.state();
-        let is_it = |route: &&Arc<Route>| {
-            (&*route.host, &*route.rule, &*route.origin, route.via) == (host, rule, origin, via)
-        };
-        if let Some(route) = state.routes.iter().find(is_it) {
+        if let Some(route) = state.routes.iter().find(|route| route.names() == names) {
             return Arc::clone(route);
         }
         if state.routes.len() >= ROUTES_IDLE_MAX {
             state.routes.retain(|route| Arc::strong_count(route) > 1);
         }
-        let route = Arc::new(Route::new(host, rule, origin, via));
+        let route = Arc::new(Route::new(names));
         state.routes.push(Arc::clone(&route));
         route
     }
@@ -127,7 +118,12 @@ mod tests {
     #[test]
     fn a_route_is_shared_and_forgotten() {
         let gate = Gate::default();
-        let route = |rule: &str| gate.route("host", rule, "origin", "http/1.1");
+        let route = |rule: &str| {
+            gate.route(RouteNames {
+                rule,
+                ..RouteNames::default()
+            })
+        };
         let kept = route("kept");
         assert!(Arc::ptr_eq(&kept, &route("kept")));
         for number in 0..3 * ROUTES_IDLE_MAX {

@@ -15,9 +15,9 @@ use relais_io::epoll::{Epoll, EpollWaker};
 use crate::gate::{Gate, Permit, Quota};
 use crate::order::{Farewell, Filter, TunnelInfo, Walk};
 use crate::tunnel::refuse;
-use crate::{EndReason, Engine, Handoff, Route, Settings};
+use crate::{EndReason, Engine, Handoff, Route, RouteNames, Settings, Wires};
 
-impl Engine<Epoll> {
+impl Engine<Wires<Epoll>> {
     /// Starts `threads` engines (at least one) on threads called `name-0`, `name-1`, …
     ///
     /// The threads end when [`EngineHandle::stop`] is called, or when every clone of the handle is gone and the last
@@ -99,8 +99,8 @@ impl EngineHandle {
 
     /// The one copy of the route of these names, for [`Handoff::route`].
     #[must_use]
-    pub fn route(&self, host: &str, rule: &str, origin: &str, via: &'static str) -> Arc<Route> {
-        self.gate.route(host, rule, origin, via)
+    pub fn route(&self, names: RouteNames<'_>) -> Arc<Route> {
+        self.gate.route(names)
     }
 
     /// The routes that tunnels are or were on lately; [`Route::live`] has the number of each.
@@ -232,7 +232,7 @@ impl Lane {
 
 fn start(name: String, number: usize, engines: usize, settings: Settings) -> io::Result<Arc<Lane>> {
     use relais_io::Io as _;
-    let io = Epoll::new()?;
+    let io = Wires::new(Epoll::new()?);
     let lane = Arc::new(Lane {
         inbox: Mutex::new(Inbox {
             handoffs: VecDeque::new(),
@@ -258,7 +258,7 @@ fn start(name: String, number: usize, engines: usize, settings: Settings) -> io:
 }
 
 /// Runs the engine to its end and returns how many tunnels the stop has closed.
-fn run(engine: &mut Engine<Epoll>, lane: &Lane) -> usize {
+fn run(engine: &mut Engine<Wires<Epoll>>, lane: &Lane) -> usize {
     let mut arrived = VecDeque::new();
     loop {
         let (state, orders) = take(lane, &mut arrived);
@@ -286,7 +286,7 @@ fn take(lane: &Lane, arrived: &mut VecDeque<Handoff>) -> (State, Vec<Walk>) {
     (inbox.state, mem::take(&mut inbox.orders))
 }
 
-fn wind_up(engine: &mut Engine<Epoll>, grace: Duration) -> usize {
+fn wind_up(engine: &mut Engine<Wires<Epoll>>, grace: Duration) -> usize {
     let closed = engine.stop(grace);
     while engine.open() > 0 {
         if engine.turn().is_err() {

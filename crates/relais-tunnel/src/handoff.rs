@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use relais_io::Side;
 
-use crate::TunnelEnd;
+use crate::{TunnelEnd, Wire};
 
 /// A tunnel on its way to an engine: both sockets and what was read from them already.
 ///
 /// The sockets are connected stream sockets, blocking or not, and nobody else reads, writes or holds them. The giver
 /// sets `TCP_NODELAY` on both; the engine changes no options.
-pub struct Handoff<S = OwnedFd> {
+pub struct Handoff<S = Wire<OwnedFd>> {
     /// The client's socket.
     pub client: S,
     /// The origin's socket.
@@ -145,30 +145,72 @@ impl fmt::Display for TunnelId {
     }
 }
 
-/// What tunnels were opened for, shared by all that have it in common. The texts are the giver's.
-#[derive(Debug, Default)]
-pub struct Route {
+/// What names a route. The texts are the giver's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteNames<'a> {
     /// The virtual host.
-    pub host: Box<str>,
+    pub host: &'a str,
     /// The rule that led to the origin.
-    pub rule: Box<str>,
+    pub rule: &'a str,
+    /// Where the rule stands.
+    pub place: &'a str,
+    /// The rule's target as it was written.
+    pub target: &'a str,
+    /// The worker that the origin is reached through.
+    pub worker: &'a str,
     /// The origin.
-    pub origin: Box<str>,
+    pub origin: &'a str,
     /// How the client came, such as `http/1.1`.
     pub via: &'static str,
+    /// What else the giver wants to find again.
+    pub note: &'a str,
+}
+
+/// What tunnels were opened for, shared by all that have it in common.
+#[derive(Debug, Default)]
+pub struct Route {
+    /// The names, one behind the other, with where each ends: a route is made once and looked at for each request.
+    text: Box<str>,
+    ends: [usize; 7],
+    via: &'static str,
     live: AtomicUsize,
 }
 
 impl Route {
     /// A route without tunnels.
     #[must_use]
-    pub fn new(host: &str, rule: &str, origin: &str, via: &'static str) -> Self {
+    pub fn new(names: RouteNames<'_>) -> Self {
+        let parts = names.parts();
+        let mut end = 0;
         Self {
-            host: host.into(),
-            rule: rule.into(),
-            origin: origin.into(),
-            via,
+            text: parts.concat().into(),
+            ends: parts.map(|part| {
+                end += part.len();
+                end
+            }),
+            via: names.via,
             live: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its names.
+    #[must_use]
+    pub fn names(&self) -> RouteNames<'_> {
+        let mut start = 0;
+        let [host, rule, place, target, worker, origin, note] = self.ends.map(|end| {
+            let part = self.text.get(start..end).unwrap_or_default();
+            start = end;
+            part
+        });
+        RouteNames {
+            host,
+            rule,
+            place,
+            target,
+            worker,
+            origin,
+            via: self.via,
+            note,
         }
     }
 
@@ -187,11 +229,24 @@ impl Route {
     }
 }
 
+impl<'a> RouteNames<'a> {
+    const fn parts(&self) -> [&'a str; 7] {
+        [
+            self.host,
+            self.rule,
+            self.place,
+            self.target,
+            self.worker,
+            self.origin,
+            self.note,
+        ]
+    }
+}
+
 impl PartialEq for Route {
     /// Equal names; how many tunnels there are is no part of it.
     fn eq(&self, other: &Self) -> bool {
-        (&self.host, &self.rule, &self.origin, self.via)
-            == (&other.host, &other.rule, &other.origin, other.via)
+        self.names() == other.names()
     }
 }
 

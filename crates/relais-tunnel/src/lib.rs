@@ -6,7 +6,7 @@
 //!
 //! # Memory
 //!
-//! An idle tunnel owns two sockets, one slot of the engine's table (688 bytes), eight bytes in the timer wheel
+//! An idle tunnel owns two sockets, one slot of the engine's table (712 bytes), eight bytes in the timer wheel
 //! and whatever its label holds. It owns no buffer: an engine reads into one buffer for all its tunnels and offers the
 //! bytes to the other side at once. Only what that side does not take is kept, at most one read per direction, and
 //! freed as soon as it is written. All of an engine's
@@ -27,12 +27,14 @@ mod order;
 pub mod pump;
 mod tunnel;
 mod wheel;
+mod wire;
 
 pub use end::{EndReason, TunnelEnd};
 pub use engine::{Engine, Settings};
 pub use gate::{Permit, Quota};
 pub use handle::EngineHandle;
-pub use handoff::{Handoff, Label, PerSide, Rate, Route, TunnelId, TunnelLimits};
+pub use handoff::{Handoff, Label, PerSide, Rate, Route, RouteNames, TunnelId, TunnelLimits};
 pub use order::{Farewell, Filter, TunnelInfo};
 pub use relais_io::Side;
 pub use relais_websocket::Counters;
+pub use wire::{Wire, Wires};

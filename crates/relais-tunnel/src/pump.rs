@@ -157,6 +157,11 @@ impl Pump {
         0
     }
 
+    /// `to` keeps some of what it was given on its side of the socket: it takes no more until it is ready for it.
+    pub const fn clogged(&mut self, to: Side) {
+        self.flow(to.other()).writable = false;
+    }
+
     /// Reports what became of the bytes just read from `from`.
     pub fn forwarded(&mut self, from: Side, bytes: &[u8], outcome: Write) {
         let taken = match outcome {
@@ -372,13 +377,31 @@ impl Pump {
         self.blame(EndReason::closed_by(from));
         self.flow(from).ended = true;
         if !self.limits.half_close {
-            self.lingering = true;
-            self.from_client.discard = true;
-            self.from_origin.discard = true;
+            self.end_both();
+        }
+    }
+
+    /// Ends both streams behind what is on its way.
+    const fn end_both(&mut self) {
+        self.lingering = true;
+        self.from_client.discard = true;
+        self.from_origin.discard = true;
+    }
+
+    /// The socket itself is sound. A Close frame has said all that a close_notify would have; without one, bytes may
+    /// be missing, and nothing good can follow.
+    fn read_truncated(&mut self, from: Side) {
+        self.blame(EndReason::fault(from, Fault::Truncated));
+        self.flow(from).ended = true;
+        if !self.flow(from).has_close() {
+            self.end_both();
         }
     }
 
     fn read_broken(&mut self, from: Side, fault: Fault) {
+        if fault == Fault::Truncated {
+            return self.read_truncated(from);
+        }
         let reason = EndReason::fault(from, fault);
         self.blame(reason);
         self.flow(from).ended = true;
@@ -605,6 +628,10 @@ impl Flow {
 
     fn takes_frame(&self) -> bool {
         self.follow.as_ref().is_some_and(Follow::takes_frame)
+    }
+
+    fn has_close(&self) -> bool {
+        self.follow.as_ref().is_some_and(Follow::has_close)
     }
 
     fn is_time_for_goodbye(&self) -> bool {

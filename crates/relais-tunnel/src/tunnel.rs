@@ -5,11 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relais_io::{Io, Read, Side, Write};
+use relais_io::{Event, Io, Read, Side, Write};
 
 use crate::order::TunnelInfo;
 use crate::pump::{Pump, Step};
 use crate::{EndReason, Handoff, Label, Rate, Route, TunnelEnd, TunnelId};
+
+/// The most content of a record of TLS (RFC 8446 section 5.1).
+const RECORD_CONTENT: usize = 1 << 14;
 
 /// Stands for a deadline that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -47,6 +50,8 @@ impl<I: Io> Shop<I> {
 pub(crate) struct Tunnel<I: Io> {
     pub(crate) pump: Pump,
     sockets: [I::Socket; 2],
+    /// What the engine has counted as held by this tunnel.
+    pub(crate) held: usize,
     /// Pipes with bytes from each side, if there are any.
     pipes: [Option<I::Pipe>; 2],
     label: Box<dyn Label>,
@@ -105,6 +110,7 @@ impl<I: Io> Tunnel<I> {
         Self {
             pump,
             sockets: [handoff.client, handoff.origin],
+            held: 0,
             pipes: [None, None],
             label: handoff.label,
             route: handoff.route,
@@ -258,11 +264,41 @@ impl<I: Io> Tunnel<I> {
                 Step::Write(to) => self.write(to, shop),
                 Step::Shutdown(to) => shop.io.shutdown(self.socket_mut(to)),
                 Step::Wait => break Drive::Waits,
+                // Sealed bytes that wait for room would be lost with the socket.
+                Step::Done if self.has_backlog(&shop.io) => break Drive::Waits,
                 Step::Done => return Drive::Done,
             }
         };
-        self.note_stalls(shop.now_ms);
+        self.note_stalls(shop);
         drive
+    }
+
+    /// A socket's readiness changed.
+    pub(crate) fn ready(&mut self, event: Event, io: &mut I) {
+        let side = event.token.side;
+        io.note(self.socket_mut(side), event);
+        let writable = event.writable && io.backlog(self.socket(side)) == 0;
+        self.pump
+            .ready(side, event.readable, writable, event.hangup);
+    }
+
+    /// Finds what came along with the sockets, which no event tells of.
+    pub(crate) fn look_inside(&mut self, io: &I) {
+        for side in Side::BOTH {
+            if io.has_more(self.socket(side)) {
+                self.pump.ready(side, true, false, false);
+            }
+        }
+    }
+
+    /// Bytes of memory that the tunnel holds while something moves.
+    pub(crate) fn held_now(&self, io: &I) -> usize {
+        let sockets = self.sockets.iter().map(|socket| io.held(socket));
+        self.pump.held() + sockets.sum::<usize>()
+    }
+
+    fn has_backlog(&self, io: &I) -> bool {
+        self.sockets.iter().any(|socket| io.backlog(socket) > 0)
     }
 
     /// Closes the sockets and tells the label.
@@ -325,12 +361,23 @@ impl<I: Io> Tunnel<I> {
             self.heard(from, count, shop.now_ms);
         }
         let pass = self.pump.read(from, outcome, buffer);
+        if shop.io.has_more(self.socket(from)) {
+            self.pump.ready(from, true, false, false);
+        }
         if pass == 0 {
             return;
         }
         let bytes = buffer.get(..pass).unwrap_or_default();
         let taken = shop.io.write(self.socket_mut(from.other()), bytes);
         self.pump.forwarded(from, bytes, taken);
+        self.note_clog(from.other(), &shop.io);
+    }
+
+    /// Stops the flow to a side that keeps sealed bytes.
+    fn note_clog(&mut self, to: Side, io: &I) {
+        if io.backlog(self.socket(to)) > 0 {
+            self.pump.clogged(to);
+        }
     }
 
     /// Passes bytes on without ever owning them, at the price of a call more. False when they have to be read.
@@ -350,6 +397,9 @@ impl<I: Io> Tunnel<I> {
             _ => 0,
         };
         self.pump.peeked(from, bytes, outcome, count >= most);
+        if shop.io.backlog(self.socket(from.other())) > 0 {
+            self.pump.clogged(from.other());
+        }
         if taken > 0 {
             let taken = bytes.get_mut(..taken).unwrap_or_default();
             shop.io.consume(self.socket_mut(from), taken);
@@ -358,14 +408,21 @@ impl<I: Io> Tunnel<I> {
         true
     }
 
-    /// How much to read at once: a client with a rate gets no more than that.
+    /// How much to read at once: a client with a rate gets no more than that, and where the engine is full and bytes
+    /// are sealed or opened, so that they cannot stay in the kernel, it is the content of a record.
     fn read_most(&self, from: Side, shop: &Shop<I>) -> usize {
         let rate = self.pump.limits().byte_rate;
+        let direct = || self.sockets.iter().all(|socket| shop.io.is_direct(socket));
+        let most = if shop.is_full && !direct() {
+            shop.buffer.len().min(RECORD_CONTENT)
+        } else {
+            shop.buffer.len()
+        };
         match rate.filter(|_| from == Side::Client) {
             Some(rate) => usize::try_from(rate.burst.max(1))
                 .unwrap_or(usize::MAX)
-                .min(shop.buffer.len()),
-            None => shop.buffer.len(),
+                .min(most),
+            None => most,
         }
     }
 
@@ -441,6 +498,7 @@ impl<I: Io> Tunnel<I> {
             self.progress(to, shop.now_ms);
         }
         self.pump.wrote(to, taken);
+        self.note_clog(to, &shop.io);
     }
 
     fn progress(&mut self, to: Side, now_ms: u64) {
@@ -451,9 +509,11 @@ impl<I: Io> Tunnel<I> {
     }
 
     /// Notes since when a side takes nothing, or only one stream is open.
-    fn note_stalls(&mut self, now_ms: u64) {
-        for (stalled, side) in self.stalled_ms.iter_mut().zip(Side::BOTH) {
-            if !self.pump.waits_for(side) {
+    fn note_stalls(&mut self, shop: &Shop<I>) {
+        let now_ms = shop.now_ms;
+        let sockets = Side::BOTH.into_iter().zip(&self.sockets);
+        for (stalled, (side, socket)) in self.stalled_ms.iter_mut().zip(sockets) {
+            if !self.pump.waits_for(side) && shop.io.backlog(socket) == 0 {
                 *stalled = NEVER;
             } else if *stalled == NEVER {
                 *stalled = now_ms;
@@ -585,14 +645,15 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Wires;
     use relais_io::epoll::Epoll;
 
     #[test]
     fn a_tunnel_is_small() {
         // A slot of the table is a tunnel or the number of the next free slot.
-        let size = size_of::<Option<Tunnel<Epoll>>>();
+        let size = size_of::<Option<Tunnel<Wires<Epoll>>>>();
         eprintln!("a slot takes {size} bytes");
-        assert!(size <= 696, "{size}");
+        assert!(size <= 720, "{size}");
     }
 
     #[test]

@@ -4,10 +4,10 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use relais_io::epoll::Epoll;
 use relais_tunnel::{
     EndReason, Engine, EngineHandle, Handoff, Label, Settings, TunnelEnd, TunnelLimits,
 };
@@ -32,8 +32,8 @@ fn connection() -> (TcpStream, TcpStream) {
 fn tunnel(label: Box<dyn Label>) -> (Handoff, TcpStream, TcpStream) {
     let ((client, towards_client), (origin, towards_origin)) = (connection(), connection());
     let handoff = handoff(
-        towards_client.into(),
-        towards_origin.into(),
+        OwnedFd::from(towards_client).into(),
+        OwnedFd::from(towards_origin).into(),
         TunnelLimits::default(),
         label,
     );
@@ -47,7 +47,7 @@ fn limits(change: impl Fn(&mut TunnelLimits)) -> std::sync::Arc<TunnelLimits> {
 }
 
 fn engine() -> EngineHandle {
-    Engine::<Epoll>::spawn("tunnels", 2).unwrap()
+    Engine::spawn("tunnels", 2).unwrap()
 }
 
 /// Everything up to the end of the stream.
@@ -305,7 +305,7 @@ impl Label for Panics {
 
 #[test]
 fn a_label_that_panics_takes_nobody_along() {
-    let engine = Engine::<Epoll>::spawn("tunnels", 1).unwrap();
+    let engine = Engine::spawn("tunnels", 1).unwrap();
     let ends = Ends::default();
     let (survivor, mut client, mut origin) = tunnel(ends.label(0));
     engine.submit(survivor).unwrap();
@@ -326,7 +326,7 @@ fn a_full_queue_gives_the_tunnel_back() {
         queue: 0,
         ..Settings::default()
     };
-    let engine = Engine::<Epoll>::spawn_with("tunnels", 2, settings).unwrap();
+    let engine = Engine::spawn_with("tunnels", 2, settings).unwrap();
     let ends = Ends::default();
     let (handoff, mut client, _origin) = tunnel(ends.label(0));
     let back = engine.submit(handoff).unwrap_err();

@@ -45,6 +45,11 @@ pub(crate) enum Action {
     Tunnels,
     /// `top`: the same, live.
     Top,
+    /// `reload`, and `-k graceful --dry-run`: reads the configuration again, or
+    /// says what that would do.
+    Reload,
+    /// `status`: how the running relais is.
+    Status,
     /// `migrate`: what becomes of a whole configuration.
     Migrate,
 }
@@ -71,6 +76,8 @@ pub(crate) enum Order {
     Restart,
     /// End when the last request and tunnel have.
     GracefulStop,
+    /// Open the log files again.
+    Reopen,
 }
 
 /// The command line, understood.
@@ -103,6 +110,8 @@ pub(crate) struct Arguments {
     pub(crate) startup_level: Option<Level>,
     /// Set by `-k start` for the process it leaves behind.
     pub(crate) detached: bool,
+    /// `--dry-run`: only say what a reload would do.
+    pub(crate) dry_run: bool,
     /// What `explain` is asked.
     pub(crate) question: Question,
     /// What `tunnels` is asked.
@@ -126,6 +135,7 @@ impl Arguments {
             startup_log: None,
             startup_level: None,
             detached: false,
+            dry_run: false,
             question: Question::default(),
             inquiry: Inquiry::default(),
         }
@@ -160,7 +170,24 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Argumen
     {
         parsed.action = Action::Check;
     }
+    rehearse(&mut parsed)?;
     Ok(parsed)
+}
+
+/// `--dry-run` with what it belongs to.
+fn rehearse(parsed: &mut Arguments) -> Result<(), String> {
+    let reloads = matches!(
+        parsed.action,
+        Action::Reload | Action::Signal(Order::Graceful | Order::Restart)
+    );
+    match (parsed.dry_run, reloads) {
+        (false, _) => {}
+        (true, true) => parsed.action = Action::Reload,
+        (true, false) => {
+            return Err("--dry-run belongs to reload, -k graceful or -k restart".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// The next word, apart from the parser that its value will be asked of: an
@@ -200,6 +227,7 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-L" => parsed.action = Action::Directives,
         "-h" | "-?" | "--help" => parsed.action = Action::Help,
         "--detached" => parsed.detached = true,
+        "--dry-run" => parsed.dry_run = true,
         "check" => parsed.action = Action::Report(Form::Human),
         "--offline" if is_report(parsed) || parsed.action == Action::Migrate => {
             parsed.offline = true
@@ -208,8 +236,10 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "--format" if is_report(parsed) => parsed.action = form(&parser.value()?.string()?)?,
         "demo" => parsed.action = demo(parser)?,
         "explain" => return explain(parsed, parser),
-        "tunnels" => return tunnels(parsed, parser),
+        "tunnels" => return words_of(parsed, parser, Action::Tunnels),
         "top" => parsed.action = Action::Top,
+        "reload" => return words_of(parsed, parser, Action::Reload),
+        "status" => return words_of(parsed, parser, Action::Status),
         "migrate" => parsed.action = Action::Migrate,
         other => return Err(format!("unexpected argument {other}").into()),
     }
@@ -248,11 +278,19 @@ fn form(word: &str) -> Result<Action, lexopt::Error> {
     }
 }
 
-/// The words behind `tunnels`, likewise.
-fn tunnels(parsed: &mut Arguments, parser: &mut Parser) -> Result<(), lexopt::Error> {
-    parsed.action = Action::Tunnels;
+/// The words behind `tunnels` and its relatives, likewise.
+fn words_of(
+    parsed: &mut Arguments,
+    parser: &mut Parser,
+    action: Action,
+) -> Result<(), lexopt::Error> {
+    parsed.action = action;
     while let Some(word) = next(parser)? {
-        if !parsed.inquiry.take(parser, &word)? {
+        let own = match action {
+            Action::Tunnels => parsed.inquiry.take(parser, &word)?,
+            _ => parsed.inquiry.take_form(&word),
+        };
+        if !own {
             take(parsed, parser, &word)?;
         }
     }
@@ -277,8 +315,9 @@ fn order(word: &str) -> Result<Action, lexopt::Error> {
         "graceful" => Ok(Action::Signal(Order::Graceful)),
         "restart" => Ok(Action::Signal(Order::Restart)),
         "graceful-stop" => Ok(Action::Signal(Order::GracefulStop)),
+        "reopen" => Ok(Action::Signal(Order::Reopen)),
         other => Err(format!(
-            "-k takes start, stop, graceful, restart or graceful-stop, not {other}"
+            "-k takes start, stop, graceful, restart, graceful-stop or reopen, not {other}"
         )
         .into()),
     }
@@ -330,6 +369,11 @@ mod tests {
             ("-k graceful -f a.conf", Action::Signal(Order::Graceful)),
             ("-k restart", Action::Signal(Order::Restart)),
             ("-k graceful-stop", Action::Signal(Order::GracefulStop)),
+            ("-k reopen", Action::Signal(Order::Reopen)),
+            ("-k graceful --dry-run", Action::Reload),
+            ("--dry-run -k restart -f a.conf", Action::Reload),
+            ("reload --dry-run --json", Action::Reload),
+            ("status -f a.conf", Action::Status),
             ("-v", Action::Version),
             ("-V", Action::BuildSettings),
             ("-l", Action::Modules),
@@ -368,6 +412,8 @@ mod tests {
     fn mistakes() {
         for line in [
             "-k reload",
+            "-k stop --dry-run",
+            "--dry-run -f a.conf",
             "-e loud",
             "--offline -f a.conf",
             "check --format xml",

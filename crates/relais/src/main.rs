@@ -11,12 +11,15 @@ mod demo;
 mod envvars;
 mod explain;
 mod fate;
+mod limits;
 mod logs;
 mod migrate;
 mod privileges;
 mod process;
 mod report;
 mod run;
+mod server;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         Action::Explain => explain::run(&arguments, &arguments.question),
         Action::Tunnels => control::run(&arguments, &arguments.inquiry),
         Action::Top => control::top(&arguments),
+        Action::Reload => control::reload(&arguments),
+        Action::Status => control::status(&arguments),
         Action::Migrate => migrate::run(&arguments),
         Action::Report(form) => check::run(&arguments, *form),
         Action::Signal(signal) => process::signal(&arguments, *signal),

@@ -86,7 +86,7 @@ pub(crate) fn signal(arguments: &Arguments, order: Order) -> Outcome {
                 eprintln!("relais is not running, trying to start");
                 background(arguments)
             }
-            Order::Stop | Order::GracefulStop => {
+            Order::Stop | Order::GracefulStop | Order::Reopen => {
                 Err(format!("no relais runs under {}", path.display()).into())
             }
         };
@@ -96,6 +96,7 @@ pub(crate) fn signal(arguments: &Arguments, order: Order) -> Outcome {
         Order::Graceful => Signal::SIGUSR1,
         Order::Restart => Signal::SIGHUP,
         Order::GracefulStop => Signal::SIGWINCH,
+        Order::Reopen => Signal::SIGUSR2,
     };
     kill(pid, signal).map_err(|error| format!("cannot signal pid {pid}: {error}"))?;
     if order == Order::Stop {

@@ -19,7 +19,11 @@ relais: a reverse proxy for WebSockets and HTTP that runs existing Apache httpd 
 Usage: relais                         the demonstration, on http://127.0.0.1:8080/
        relais demo [--listen ADDRESS:PORT]
        relais -f FILE [OPTIONS]       serve, in the foreground
-       relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop
+       relais -k ORDER -f FILE        start | stop | graceful | restart | graceful-stop | reopen
+       relais reload [--dry-run] [--json]
+                                      reads the configuration again and says what becomes of
+                                      the live tunnels of each route, or only says it
+       relais status [--json]         how the relais that runs is
        relais tunnels [close|drain] [ID ...] [--host|--route|--origin|--client X] [--idle TIME]
                       [--sort age|idle|messages|bytes] [--json] [--code N] [--spread TIME] [--rate N] -f FILE
                                       the tunnels of the relais that runs; ends some of them
@@ -40,6 +44,7 @@ Options:
   -k start       serve in the background
   -k graceful    read the configuration again; no connection and no tunnel is dropped
   -k restart     the same
+  -k reopen      open the log files again by their names (SIGUSR2)
   -k stop        end at once; every tunnel gets a Close frame
   -k graceful-stop  no new connections; end with the last tunnel
   -t             check: every error and warning, with its place
@@ -215,11 +220,11 @@ fn describe_owner(
 
 /// Every address that a `<VirtualHost>` names with its hosts: first those with an IP address, in the order of the table
 /// that httpd keeps them in, then those for all addresses; else in file order.
-fn address_sets(site: &Site) -> Vec<(HostAddress, Vec<&Host>)> {
+fn address_sets(site: &Site) -> Vec<(&HostAddress, Vec<&Host>)> {
     let mut places = HashMap::new();
-    let mut sets: Vec<(HostAddress, Vec<&Host>)> = Vec::new();
+    let mut sets: Vec<(&HostAddress, Vec<&Host>)> = Vec::new();
     for host in &site.hosts {
-        for &address in &host.addresses {
+        for address in &host.addresses {
             let place = *places.entry((address.ip, address.port)).or_insert_with(|| {
                 sets.push((address, Vec::new()));
                 sets.len() - 1
@@ -248,7 +253,7 @@ fn bucket(ip: IpAddr) -> u32 {
     ((key >> 8) ^ key) % 256
 }
 
-fn describe_set(text: &mut String, address: HostAddress, hosts: &[&Host]) {
+fn describe_set(text: &mut String, address: &HostAddress, hosts: &[&Host]) {
     let ip = address.ip.map_or_else(
         || "*".to_owned(),
         |ip| {

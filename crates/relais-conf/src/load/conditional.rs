@@ -47,10 +47,8 @@ impl Loader<'_> {
             "ifdefine" => self.variables.is_defined(&lossy),
             "iffile" => self.files.kind(&self.under_server_root(word)).is_some(),
             // The section names of httpd's table start with a bracket, so this is where IfDirective finds those.
-            "ifdirective" => self
-                .host
-                .directive_known(lossy.strip_prefix('<').unwrap_or(&lossy)),
-            _ => !lossy.starts_with('<') && self.host.directive_known(&lossy),
+            "ifdirective" => self.host.directive_known(&lossy),
+            _ => self.host.directive_known(&format!("<{lossy}")),
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
     exchange.proxy = Some(ProxyUrl {
         url: [target, file].concat(),
         no_canonical: false,
+        rule: None,
     });
     canonical::canonicalise(exchange)
 }

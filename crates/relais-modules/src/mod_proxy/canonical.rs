@@ -17,6 +17,7 @@ pub(crate) fn canonicalise(exchange: &mut Exchange<'_>) -> Flow {
             exchange.proxy = Some(ProxyUrl {
                 url,
                 no_canonical: true,
+                rule: proxy.rule,
             });
             Flow::Declined
         }

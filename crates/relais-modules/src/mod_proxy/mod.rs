@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Text};
-use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, Set};
+use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, RouteSpec, Set};
 
 pub(crate) use balancer::is_balancer;
 pub(crate) use by_handler::{check as check_handler, respond as respond_by_handler};
@@ -47,6 +47,8 @@ pub struct Proxy;
 #[derive(Clone, Default, Debug)]
 pub struct Host {
     passes: Vec<pass::Pass>,
+    /// These and those of sections, as others know them.
+    routes: Vec<Arc<RouteSpec>>,
     workers: Vec<Worker>,
     balancers: Vec<balancer::Balancer>,
     inherit_balancers: Option<bool>,
@@ -555,6 +557,7 @@ impl Module for Proxy {
         Host {
             // The main server's come first: a virtual host's cannot take a path from them (seen on 2.4.71).
             passes: inherited.iter().chain(&inner.passes).cloned().collect(),
+            routes: [&inner.routes[..], &outer.routes].concat(),
             workers: inner
                 .workers
                 .iter()
@@ -597,6 +600,7 @@ impl Module for Proxy {
     fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
         // The specs are made here once, so that all requests share them.
         let defaults = host.defaults(spec.timeout);
+        spec.routes.extend_from_slice(&host.routes);
         for worker in &host.workers {
             spec.workers.push(Arc::clone(worker.spec(&defaults)));
         }

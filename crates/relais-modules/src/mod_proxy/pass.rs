@@ -1,11 +1,13 @@
 //! `ProxyPass` and `ProxyPassMatch`: from a path to a target URL.
 
 use std::fmt;
+use std::sync::Arc;
 
-use relais_conf::{Diagnostic, Text};
+use relais_conf::{Diagnostic, Span, Text};
 use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
-    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, SetResult, Slot, Topic, uri,
+    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, RouteSpec, SectionKind,
+    SetResult, Slot, Topic, uri,
 };
 
 use super::PROXY_SERVER;
@@ -20,6 +22,8 @@ use crate::values;
 pub(crate) struct Pass {
     /// The paths it is for.
     paths: Paths,
+    /// Its line.
+    line: Span,
     /// The target; `None` for `!`.
     target: Option<Text>,
     /// Whether the raw path goes out.
@@ -65,6 +69,19 @@ pub(crate) fn set_match(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult
 
 /// The paths that a section implies.
 fn of_section(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Paths, Problem> {
+    // httpd: NOT_IN_DIRECTORY and NOT_IN_FILES, which <If> is taken for too.
+    if let Some(section) = slot
+        .place
+        .section
+        .filter(|section| section.kind != SectionKind::Location)
+    {
+        let message = format!(
+            "{} cannot occur within {} section",
+            slot.place.name.lossy(),
+            section.kind.name()
+        );
+        return Err(Problem::at(slot.place.name.span(), message));
+    }
     if let [path, target, ..] = words
         && (target.bytes() == b"!" || url::split(target.bytes()).is_some())
     {
@@ -98,6 +115,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
     let pass = if target.bytes() == b"!" {
         Pass {
             paths,
+            line: slot.place.line,
             target: None,
             no_canonical: false,
             interpolate: false,
@@ -105,6 +123,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
     } else {
         target_pass(slot, paths, target, options)?
     };
+    slot.host.routes.extend(pass.route().map(Arc::new));
     if slot.place.section.is_some() {
         slot.section.pass = Some(pass);
     } else {
@@ -148,6 +167,7 @@ fn target_pass(
         .map(|worker| String::from_utf8_lossy(worker.name()).into_owned());
     let mut pass = Pass {
         paths,
+        line: slot.place.line,
         target: Some(target.clone()),
         no_canonical: false,
         interpolate,
@@ -289,14 +309,20 @@ fn remark_passes(exchange: &mut Exchange<'_>) {
     }
 }
 
-impl fmt::Display for Pass {
+impl fmt::Display for Paths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.paths {
-            Paths::Below(path) => write!(f, "ProxyPass {}", path.lossy())?,
-            Paths::Match(regex) => {
-                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())?;
+        match self {
+            Self::Below(path) => write!(f, "ProxyPass {}", path.lossy()),
+            Self::Match(regex) => {
+                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())
             }
         }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.paths.fmt(f)?;
         match &self.target {
             Some(target) => write!(f, " {}", target.lossy()),
             None => f.write_str(" !"),
@@ -315,6 +341,12 @@ enum Applied {
 }
 
 impl Pass {
+    /// The rule as others know it; `!` leads nowhere.
+    fn route(&self) -> Option<RouteSpec> {
+        let target = self.target.as_ref()?.lossy().into_owned();
+        Some(RouteSpec::new(self.paths.to_string(), target, self.line))
+    }
+
     fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {
         let (raw, _) = uri::split_target(exchange.head.target());
         let (path, no_canonical, found) = match &self.paths {
@@ -363,7 +395,11 @@ impl Pass {
         if url::changes_host(target, fixed, &url) {
             return Some(Applied::OtherHost(url));
         }
-        Some(Applied::To(ProxyUrl { url, no_canonical }))
+        Some(Applied::To(ProxyUrl {
+            url,
+            no_canonical,
+            rule: Some(self.line),
+        }))
     }
 }
 

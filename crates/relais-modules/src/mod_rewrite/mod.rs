@@ -17,7 +17,8 @@ use std::sync::Arc;
 use relais_conf::{Diagnostic, Text};
 use relais_expr::PieceKind;
 use relais_policy::{
-    Context, Directive, Module, Problem, SectionHead, SectionKind, Set, SetResult, Slot,
+    Context, Directive, HostSpec, Module, Problem, RouteSpec, SectionHead, SectionKind, Set,
+    SetResult, Slot,
 };
 use relais_rewrite::{Condition, FlagKind, RuleDraft, RuleError, RuleSet};
 
@@ -47,6 +48,8 @@ pub struct Host {
     targets: Vec<Target>,
     /// The origins among these that are known without a request.
     workers: Vec<Worker>,
+    /// The rules with `[P]`, as others know them.
+    routes: Vec<Arc<RouteSpec>>,
 }
 
 /// Per-directory settings.
@@ -231,7 +234,13 @@ impl Module for Rewrite {
             rules: RuleSet::new(how.join(outer.rules.rules(), inner.rules.rules())),
             targets: how.join(&outer.targets, &inner.targets),
             workers: how.join(&outer.workers, &inner.workers),
+            // Those of sections are always inherited; what leads nowhere is never found.
+            routes: [&inner.routes[..], &outer.routes].concat(),
         }
+    }
+
+    fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
+        spec.routes.extend_from_slice(&host.routes);
     }
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {
@@ -285,7 +294,9 @@ fn condition(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
 }
 
 fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
-    let rule = relais_rewrite::parse_rule(args.bytes()).map_err(|error| problem(args, error))?;
+    let mut rule =
+        relais_rewrite::parse_rule(args.bytes()).map_err(|error| problem(args, error))?;
+    rule.line = Some(slot.place.line);
     ignored_text(slot, args, rule.extra.clone());
     let substitution = args.slice(rule.substitution.range.clone());
     let target = Target::new(&rule.substitution.template);
@@ -296,6 +307,12 @@ fn rule(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
         slot.host
             .workers
             .extend(target.as_ref().and_then(Target::worker));
+        let pattern = args.slice(rule.pattern.range.clone());
+        slot.host.routes.push(Arc::new(RouteSpec::new(
+            format!("RewriteRule {}", pattern.lossy()),
+            substitution.lossy().into_owned(),
+            slot.place.line,
+        )));
     }
     enter(slot);
     if slot.place.section.is_some() {

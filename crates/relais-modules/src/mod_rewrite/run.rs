@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use relais_conf::Span;
 use relais_expr::{Ahead, FileTest, Lookup, Variable};
 use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Topic, Unfit};
 use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet};
@@ -35,7 +36,7 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     }
     let path = exchange.path.clone();
     match run(exchange, &host.rules, Input::new(&path, None)) {
-        Ok(outcome) => server(exchange, outcome),
+        Ok((outcome, rule)) => server(exchange, outcome, rule),
         Err(lookup) => Flow::Wait(lookup),
     }
 }
@@ -85,7 +86,7 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
         ..Input::new(&subject, None)
     };
     match run(exchange, &section.rules, input) {
-        Ok(outcome) => per_directory(exchange, outcome),
+        Ok((outcome, rule)) => per_directory(exchange, outcome, rule),
         Err(lookup) => Flow::Wait(lookup),
     }
 }
@@ -146,13 +147,13 @@ pub(crate) fn outgoing(exchange: &Exchange<'_>, outgoing: &mut Outgoing<'_>) -> 
     Ok(())
 }
 
-/// Runs rules. `Err` if something has to be asked first: nothing has happened
-/// then.
+/// Runs rules; with the outcome comes the line of the last that proxies. `Err`
+/// if something has to be asked first: nothing has happened then.
 fn run(
     exchange: &mut Exchange<'_>,
     rules: &RuleSet,
     input: Input<'_>,
-) -> Result<Outcome, relais_policy::Lookup> {
+) -> Result<(Outcome, Option<Span>), relais_policy::Lookup> {
     let maps = &exchange.host_settings::<Host>().maps;
     let may_wait = !maps.is_empty() || rules.may_ask();
     let before = may_wait.then(|| (exchange.environment.clone(), exchange.notes.clone()));
@@ -171,9 +172,15 @@ fn run(
         directory: input.directory,
         lines: RefCell::default(),
         pending: RefCell::default(),
+        proxied: None,
     };
     let outcome = relais_rewrite::run(rules, &input, &mut request);
-    let Request { lines, pending, .. } = request;
+    let Request {
+        lines,
+        pending,
+        proxied,
+        ..
+    } = request;
     let pending = pending.into_inner().or_else(|| exchange.awaited());
     if let Some(lookup) = pending {
         if let Some((environment, notes)) = before {
@@ -186,7 +193,7 @@ fn run(
     for (level, line) in lines.into_inner() {
         log_in(exchange, level, directory, &line);
     }
-    Ok(outcome)
+    Ok((outcome, proxied))
 }
 
 /// Writes a line as httpd's rewrite log does: who asks, which host answers,
@@ -229,7 +236,7 @@ fn log_in(exchange: &mut Exchange<'_>, level: Level, directory: Option<&[u8]>, l
 }
 
 /// What follows in server context.
-fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
+fn server(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } => {
             exchange.path = path;
@@ -256,7 +263,7 @@ fn server(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
                 Flow::Decide(Decision::Respond(Respond::logged(404, log)))
             }
         },
-        other => carry_out(exchange, other),
+        other => carry_out(exchange, other, rule),
     }
 }
 
@@ -289,7 +296,7 @@ fn file(exchange: &mut Exchange<'_>, path: &[u8], prefix: Prefix) -> Option<Vec<
 }
 
 /// What follows in per-directory context: another path is a new beginning.
-fn per_directory(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
+fn per_directory(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
         Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query, .. } => {
             kind::forget(&mut exchange.notes);
@@ -299,11 +306,11 @@ fn per_directory(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
             exchange.query = query;
             Flow::Declined
         }
-        other => carry_out(exchange, other),
+        other => carry_out(exchange, other, rule),
     }
 }
 
-fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
+fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
         Outcome::Declined
         | Outcome::PassThrough { .. }
@@ -328,6 +335,7 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome) -> Flow {
             exchange.proxy = Some(ProxyUrl {
                 url,
                 no_canonical: no_escape,
+                rule,
             });
             exchange.handler = Some(mod_proxy::PROXY_SERVER);
             Flow::Done
@@ -392,6 +400,8 @@ struct Request<'x, 'a> {
     lines: RefCell<Vec<(Level, String)>>,
     /// What has to be done before the rules can run.
     pending: RefCell<Option<relais_policy::Lookup>>,
+    /// The last rule that proxies.
+    proxied: Option<Span>,
 }
 
 impl Request<'_, '_> {
@@ -467,6 +477,10 @@ impl Context for Request<'_, '_> {
             let shown = name.escape_ascii();
             self.trace(5, format_args!("skipping already set cookie '{shown}'"));
         }
+    }
+
+    fn proxied(&mut self, line: Option<Span>) {
+        self.proxied = line;
     }
 
     fn set_type(&mut self, kind: &[u8]) {

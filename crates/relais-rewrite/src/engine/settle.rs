@@ -21,6 +21,7 @@ impl Engine<'_> {
             .split_off(&mut self.uri, draft.query, self.input, self.context);
         if draft.has(FlagKind::Proxy) {
             self.settle_proxy();
+            self.context.proxied(draft.line);
         } else if draft.has(FlagKind::Redirect) {
             self.settle_redirect(draft);
         } else {

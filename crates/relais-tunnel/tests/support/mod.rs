@@ -21,7 +21,7 @@ pub(crate) fn handoff<S>(
         compressed: false,
         limits: Arc::new(limits),
         peer: ([127, 0, 0, 1], 7).into(),
-        route: Arc::new(Route::new("host", "rule", "origin", "http/1.1")),
+        route: Arc::new(Route::default()),
         label,
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use lexopt::{Parser, ValueExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Choice, Chosen, How, Refusal, Request, Row};
@@ -50,6 +51,18 @@ pub(crate) struct Inquiry {
 }
 
 impl Inquiry {
+    /// Takes `--json` alone.
+    pub(crate) fn take_form(&mut self, word: &str) -> bool {
+        let is_it = word == "--json";
+        self.json |= is_it;
+        is_it
+    }
+
+    /// Whether the answer is for programs.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Takes a word of the command line; false if it is none of `tunnels`.
     ///
     /// # Errors
@@ -148,7 +161,7 @@ pub(crate) fn run(arguments: &Arguments, inquiry: &Inquiry) -> Outcome {
         let mut rows = rows(arguments, choice)?;
         order(&mut rows, inquiry.sort);
         report::print(&if inquiry.json {
-            json(&rows)
+            json(rows.as_slice())
         } else {
             table(&rows)
         });
@@ -180,7 +193,10 @@ pub(super) fn rows(arguments: &Arguments, choice: Choice) -> Result<Vec<Row>, Fa
     Ok(parts.into_iter().flatten().collect())
 }
 
-fn ask<T: DeserializeOwned>(arguments: &Arguments, request: &Request) -> Result<Vec<T>, Failure> {
+pub(super) fn ask<T: DeserializeOwned>(
+    arguments: &Arguments,
+    request: &Request,
+) -> Result<Vec<T>, Failure> {
     let configuration = configuration::read(arguments)?;
     let Some(site) = &configuration.site else {
         configuration::print(&configuration, arguments);
@@ -221,7 +237,7 @@ pub(super) fn order(rows: &mut [Row], sort: Sort) {
     });
 }
 
-fn json(rows: &[Row]) -> String {
+pub(super) fn json(rows: &(impl Serialize + ?Sized)) -> String {
     let mut text = serde_json::to_string_pretty(rows).unwrap_or_default();
     text.push('\n');
     text
@@ -245,7 +261,7 @@ pub(super) fn table(rows: &[Row]) -> String {
             time(row.age_ms),
             time(row.idle_ms),
             row.host,
-            row.route,
+            route(row),
             row.origin,
             row.via
         );
@@ -253,7 +269,20 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-fn time(milliseconds: u64) -> String {
+/// A rule as an operator finds it; what no rule names has its origin only.
+pub(super) fn route(row: &Row) -> String {
+    match row.route.as_str() {
+        "" => "-".to_owned(),
+        rule => format!("{rule} ({})", short(&row.place)),
+    }
+}
+
+/// `file:line` without the folders.
+pub(super) fn short(place: &str) -> &str {
+    place.rsplit('/').next().unwrap_or(place)
+}
+
+pub(super) fn time(milliseconds: u64) -> String {
     match milliseconds / 1000 {
         seconds @ 0..=9 => format!("{seconds}.{}s", milliseconds % 1000 / 100),
         seconds @ 10..=119 => format!("{seconds}s"),

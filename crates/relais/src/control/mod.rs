@@ -4,7 +4,9 @@
 //! object on one line and reads JSON lines until the server closes.
 
 mod client;
+mod reload;
 mod server;
+mod status;
 mod top;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{Inquiry, run};
+pub(crate) use reload::{Reloaded, RouteFate, run as reload};
 pub(crate) use server::Control;
+pub(crate) use status::{Status, run as status};
 pub(crate) use top::run as top;
 
 /// Where the socket of a server with this PidFile is: the same name, ending in
@@ -31,6 +35,13 @@ pub(crate) enum Request {
         /// Which ones.
         choice: Choice,
     },
+    /// Reads the configuration again: one [`Reloaded`].
+    Reload {
+        /// Only says what that would do.
+        dry_run: bool,
+    },
+    /// How the process is: one [`Status`].
+    Status,
     /// Ends tunnels: one [`Chosen`].
     End {
         /// Which ones.
@@ -67,7 +78,7 @@ pub(crate) struct Choice {
     pub(crate) ids: Vec<u64>,
     /// This virtual host.
     pub(crate) host: Option<String>,
-    /// The rule holds this text.
+    /// The rule, its place or its target holds this text.
     pub(crate) route: Option<String>,
     /// The origin holds this text.
     pub(crate) origin: Option<String>,
@@ -88,14 +99,15 @@ impl Choice {
         let has = |wanted: &Option<String>, have: &str| {
             wanted.as_deref().is_none_or(|wanted| have.contains(wanted))
         };
-        let route = &tunnel.route;
+        let route = tunnel.route.names();
+        let rule = || format!("{} {} {}", route.rule, route.place, route.target);
         (self.ids.is_empty() || self.ids.contains(&tunnel.id.0))
             && self
                 .host
                 .as_deref()
-                .is_none_or(|host| host.eq_ignore_ascii_case(&route.host))
-            && has(&self.route, &route.rule)
-            && has(&self.origin, &route.origin)
+                .is_none_or(|host| host.eq_ignore_ascii_case(route.host))
+            && (self.route.is_none() || has(&self.route, &rule()))
+            && has(&self.origin, route.origin)
             && self
                 .client
                 .is_none_or(|ip| tunnel.client.ip().to_canonical() == ip)
@@ -112,8 +124,12 @@ pub(crate) struct Row {
     pub(crate) client: String,
     /// The virtual host.
     pub(crate) host: String,
-    /// The rule that led to the origin.
+    /// The rule that led to the origin: `ProxyPass /ws`.
     pub(crate) route: String,
+    /// Where it stands: `file:line`.
+    pub(crate) place: String,
+    /// Its target as written.
+    pub(crate) target: String,
     /// The origin.
     pub(crate) origin: String,
     /// How the client came.
@@ -139,13 +155,16 @@ pub(crate) struct Row {
 impl From<&relais_tunnel::TunnelInfo> for Row {
     fn from(tunnel: &relais_tunnel::TunnelInfo) -> Self {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let route = tunnel.route.names();
         Self {
             id: tunnel.id.0,
             client: tunnel.client.to_string(),
-            host: tunnel.route.host.to_string(),
-            route: tunnel.route.rule.to_string(),
-            origin: tunnel.route.origin.to_string(),
-            via: tunnel.route.via.to_owned(),
+            host: route.host.to_owned(),
+            route: route.rule.to_owned(),
+            place: route.place.to_owned(),
+            target: route.target.to_owned(),
+            origin: route.origin.to_owned(),
+            via: route.via.to_owned(),
             age_ms: milliseconds(tunnel.age),
             idle_ms: milliseconds(tunnel.idle),
             messages_in: tunnel.from_client.messages,

@@ -5,14 +5,17 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use relais_tunnel::{EndReason, EngineHandle, Farewell, Filter};
 use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Choice, Chosen, How, Refusal, Request, Row};
+use crate::signals::Ask;
 
 /// Bytes of a request at the most.
 const REQUEST_MAX: u64 = 1 << 20;
@@ -59,7 +62,7 @@ impl Control {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub(crate) fn serve(&self, engine: EngineHandle) -> io::Result<()> {
+    pub(crate) fn serve(&self, engine: EngineHandle, desk: UnboundedSender<Ask>) -> io::Result<()> {
         let listener = self.listener.try_clone()?;
         thread::Builder::new()
             .name("control".to_owned())
@@ -67,7 +70,7 @@ impl Control {
                 for client in listener.incoming() {
                     match client {
                         // A client that goes away has its reasons.
-                        Ok(client) => drop(answer(&client, &engine)),
+                        Ok(client) => drop(answer(&client, &engine, &desk)),
                         Err(_) => thread::sleep(Duration::from_millis(100)),
                     }
                 }
@@ -83,7 +86,11 @@ impl Drop for Control {
     }
 }
 
-fn answer(client: &UnixStream, engine: &EngineHandle) -> io::Result<()> {
+fn answer(
+    client: &UnixStream,
+    engine: &EngineHandle,
+    desk: &UnboundedSender<Ask>,
+) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -95,12 +102,11 @@ fn answer(client: &UnixStream, engine: &EngineHandle) -> io::Result<()> {
             let chosen = end(engine, choice, how);
             put(&mut out, &Chosen { chosen })?;
         }
-        Err(error) => put(
-            &mut out,
-            &Refusal {
-                error: format!("not a request: {error}"),
-            },
-        )?,
+        Ok(Request::Reload { dry_run }) => {
+            put_asked(&mut out, desk, |reply| Ask::Reload { dry_run, reply })?;
+        }
+        Ok(Request::Status) => put_asked(&mut out, desk, Ask::Status)?,
+        Err(error) => refuse(&mut out, format!("not a request: {error}"))?,
     }
     out.flush()
 }
@@ -108,6 +114,25 @@ fn answer(client: &UnixStream, engine: &EngineHandle) -> io::Result<()> {
 fn put(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
+}
+
+fn refuse(out: &mut impl Write, error: String) -> io::Result<()> {
+    put(out, &Refusal { error })
+}
+
+/// What the control thread answers.
+fn put_asked<T: Serialize>(
+    out: &mut impl Write,
+    desk: &UnboundedSender<Ask>,
+    ask: impl FnOnce(Sender<T>) -> Ask,
+) -> io::Result<()> {
+    let (reply, answer) = channel();
+    // A failure to ask drops the sender, which ends the wait.
+    let _ = desk.send(ask(reply));
+    match answer.recv() {
+        Ok(answer) => put(out, &answer),
+        Err(_) => refuse(out, "relais is ending".to_owned()),
+    }
 }
 
 fn filter(choice: Choice) -> Filter {

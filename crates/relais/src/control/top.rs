@@ -84,6 +84,8 @@ mod tests {
             client: "127.0.0.1:1".to_owned(),
             host: "a.example".to_owned(),
             route: route.to_owned(),
+            place: "a.conf:1".to_owned(),
+            target: String::new(),
             origin: "ws://10.0.0.1:80".to_owned(),
             via: "http/1.1".to_owned(),
             age_ms: 1000,

@@ -14,6 +14,7 @@ mod curl;
 mod desync;
 mod files;
 mod harness;
+mod hosts;
 mod lifecycle;
 mod origins;
 mod python;

@@ -1,46 +1,18 @@
-//! The table of tunnels, orders to end some of them, and what reloads and drains do to them.
+//! The table of tunnels, orders to end some of them, and what drains do to them.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use super::{LOGGED, NORMAL, RESTARTS, asked, open, run};
 use crate::harness::eventually;
 use crate::harness::program::Running;
-use crate::harness::wire::{Conn, status};
-use crate::origins::{ACCEPTED, HANDSHAKE, accepted, message, origin_behind};
-
-/// A Close frame of relais to a client: the code 1012.
-const RESTARTS: &[u8] = b"\x88\x02\x03\xf4";
-
-/// The same with 1000.
-const NORMAL: &[u8] = b"\x88\x02\x03\xe8";
-
-fn open(listener: &TcpListener, proxy: &Running, target: &str) -> (Conn, Conn) {
-    let mut client = proxy.connect();
-    client.send(&message(&HANDSHAKE.replace("/ws/x", target)));
-    let mut origin = accepted(listener);
-    origin.head().expect("the handshake");
-    origin.send(&message(ACCEPTED));
-    assert_eq!(status(&client.head().expect("the 101")), 101);
-    (client, origin)
-}
-
-fn run(proxy: &Running, arguments: &[&str]) -> String {
-    let output = proxy.site.run(arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8(output.stdout).expect("text")
-}
+use crate::origins::origin_behind;
 
 fn table(proxy: &Running, arguments: &[&str]) -> Vec<serde_json::Value> {
-    let arguments = [&["tunnels", "--json"], arguments].concat();
-    let rows = serde_json::from_str(&run(proxy, &arguments)).expect("JSON");
-    match rows {
+    match asked(proxy, &[&["tunnels"], arguments].concat()) {
         serde_json::Value::Array(rows) => rows,
         other => panic!("no list: {other}"),
     }
 }
-
-const LOGGED: &str = "LogFormat \"%>s %{tunnel-end}x\" named\nCustomLog DIR/named.log named\n";
 
 #[test]
 fn the_table_shows_tunnels_and_closes_those_that_are_named() {
@@ -56,7 +28,18 @@ fn the_table_shows_tunnels_and_closes_those_that_are_named() {
         rows.len() == 2 && rows[0]["messages_in"] == 1
     }));
     assert_eq!(rows[0]["bytes_in"], 11);
+    assert_eq!(rows[0]["route"], "ProxyPass /ws");
     assert_eq!(rows[0]["route"], rows[1]["route"]);
+    let place = rows[0]["place"].as_str().expect("a place");
+    let line = place.rsplit_once("test.conf:").expect("file and line").1;
+    let text = proxy.site.dir.read("test.conf");
+    let line = text
+        .lines()
+        .nth(line.parse::<usize>().expect("a number") - 1);
+    assert_eq!(
+        line,
+        Some(format!("ProxyPass /ws {}", rows[0]["target"].as_str().unwrap()).as_str())
+    );
     let origin = listener.local_addr().expect("an address").to_string();
     assert_eq!(rows[0]["origin"], origin.as_str());
     let client = first.stream().local_addr().expect("an address");
@@ -65,7 +48,22 @@ fn the_table_shows_tunnels_and_closes_those_that_are_named() {
     assert!(run(&proxy, &["top"]).starts_with("2 tunnels"));
 
     let id = rows[1]["id"].to_string();
-    assert_eq!(table(&proxy, &["--origin", "no.such.origin"]).len(), 0);
+    for (option, value, count) in [
+        ("--origin", "no.such.origin", 0),
+        ("--origin", origin.as_str(), 2),
+        ("--route", "ProxyPass /ws", 2),
+        ("--route", "test.conf:", 2),
+        ("--route", "/elsewhere", 0),
+        ("--host", "MAIN.example", 2),
+        ("--host", "main", 0),
+        ("--client", "127.0.0.1", 2),
+        ("--client", "127.0.0.2", 0),
+        ("--idle", "1h", 0),
+        ("--idle", "0", 2),
+    ] {
+        let rows = table(&proxy, &[option, value]);
+        assert_eq!(rows.len(), count, "{option} {value}");
+    }
     run(&proxy, &["tunnels", "close", &id]);
     assert_eq!(second.rest(), NORMAL);
     drop(second);
@@ -116,34 +114,6 @@ fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
 }
 
 #[test]
-fn a_removed_route_is_drained_and_another_stays() {
-    let routes = |second: &str| {
-        format!("{LOGGED}TunnelDrainWindow 0\nProxyPass /ws ws://ORIGIN/ws\n{second}")
-    };
-    let (listener, proxy) = origin_behind(&routes(""));
-    let port = listener.local_addr().expect("an address").port();
-    let origin = format!("127.0.0.1:{port}");
-    let configure = |second: &str| {
-        proxy
-            .site
-            .configure(&routes(second).replace("ORIGIN", &origin));
-        proxy.control("graceful");
-    };
-    configure(&format!("ProxyPass /b ws://localhost:{port}/b"));
-    assert!(proxy.says("AH00493"));
-    let (mut kept, mut kept_origin) = open(&listener, &proxy, "/ws/x");
-    let (mut gone, _gone_origin) = open(&listener, &proxy, "/b/x");
-    configure("");
-    assert_eq!(gone.rest(), RESTARTS);
-    drop(gone);
-    assert!(eventually(
-        || proxy.site.dir.read("named.log") == "101 drained\n"
-    ));
-    kept.send(b"\x81\x81\0\0\0\0!");
-    assert_eq!(kept_origin.exactly(7), b"\x81\x81\0\0\0\0!");
-}
-
-#[test]
 fn a_graceful_stop_drains_tunnels_within_its_window() {
     let (listener, mut proxy) = origin_behind("TunnelDrainWindow 0\nProxyPass /ws ws://ORIGIN/ws");
     let (mut client, origin) = open(&listener, &proxy, "/ws/x");
@@ -151,4 +121,37 @@ fn a_graceful_stop_drains_tunnels_within_its_window() {
     assert_eq!(client.rest(), RESTARTS);
     drop((client, origin));
     assert!(proxy.wait().expect("an end").success());
+}
+
+#[test]
+fn a_route_is_closed_with_a_code_over_a_time() {
+    let body = format!("{LOGGED}ProxyPass /ws ws://ORIGIN/ws\nProxyPass /other ws://ORIGIN/other");
+    let (listener, proxy) = origin_behind(&body);
+    let mut tunnels: Vec<_> = (0..5).map(|_| open(&listener, &proxy, "/ws/x")).collect();
+    let mut other = open(&listener, &proxy, "/other/x");
+    let order = [
+        "tunnels",
+        "close",
+        "--route",
+        "ProxyPass /ws",
+        "--code",
+        "4001",
+        "--spread",
+        "300ms",
+    ];
+    assert!(run(&proxy, &order).starts_with("5 tunnels will be closed over 0.3 s with 4001"));
+    for (client, _) in &mut tunnels {
+        assert_eq!(client.rest(), b"\x88\x02\x0f\xa1");
+    }
+    drop(tunnels);
+    assert!(eventually(
+        || proxy.site.dir.read("named.log") == "101 kicked\n".repeat(5)
+    ));
+    super::passes(&mut other.0, &mut other.1);
+    let origin = listener.local_addr().expect("an address").to_string();
+    run(
+        &proxy,
+        &["tunnels", "drain", "--origin", &origin, "--spread", "0"],
+    );
+    assert_eq!(other.0.rest(), RESTARTS);
 }
