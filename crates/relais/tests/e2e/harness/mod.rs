@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a folder per test, the program under test, raw connections, a scripted origin.
 
+pub(crate) mod crowd;
 pub(crate) mod origin;
 pub(crate) mod program;
 pub(crate) mod text;

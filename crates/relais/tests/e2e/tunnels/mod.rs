@@ -3,6 +3,7 @@
 
 mod reload;
 mod rotation;
+mod storm;
 mod table;
 
 use std::net::TcpListener;
