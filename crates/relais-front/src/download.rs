@@ -21,6 +21,11 @@ use crate::upload::COPY_MAX;
 /// meant to keep the client waiting.
 const INTERIM_MAX: u32 = 100;
 
+/// Bytes of one read while the answer to an upgrade comes. A 101 fits, and
+/// next to nothing of what the origin sends behind it is read before there is
+/// a tunnel that bounds it.
+const UPGRADE_READ: u64 = 1024;
+
 /// How a response ended.
 pub(crate) enum Finished {
     /// The origin has switched protocols.
@@ -187,8 +192,13 @@ impl Download<'_, '_> {
         if let (true, Some(ping)) = (self.shared.held.get(), worker.ping) {
             return within(ping, input.fill(from, &self.turn.worker.buffers)).await;
         }
+        let buffers = &self.turn.worker.buffers;
         loop {
-            let result = within(limit, input.fill(from, &self.turn.worker.buffers)).await;
+            let result = if self.forward.upgrade.is_some() {
+                within(limit, input.fill_some(from, buffers, UPGRADE_READ)).await
+            } else {
+                within(limit, input.fill(from, buffers)).await
+            };
             match result {
                 Err(error) if is_timeout(&error) && self.shared.is_uploading(limit) => {}
                 result => return result,

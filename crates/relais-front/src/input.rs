@@ -93,6 +93,18 @@ impl Input {
         from.read_buf(&mut self.buffer).await
     }
 
+    /// Reads once, no more than `most` bytes: what comes along with the head
+    /// of a 101 is held until the tunnel's client takes it.
+    pub(crate) async fn fill_some(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        buffers: &Buffers,
+        most: u64,
+    ) -> io::Result<usize> {
+        self.make_room(buffers);
+        from.take(most).read_buf(&mut self.buffer).await
+    }
+
     fn make_room(&mut self, buffers: &Buffers) {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers.take();

@@ -8,6 +8,7 @@
 //! This crate makes no policy choice: which origin, which header, which status
 //! comes from the decision.
 
+mod accept;
 mod answer;
 mod balance;
 mod connection;

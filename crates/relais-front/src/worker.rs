@@ -21,15 +21,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use crate::connection;
+use crate::accept::accept;
 use crate::generation::Generation;
 use crate::input::Buffers;
 use crate::lent::Shelf;
 use crate::turn::Sent;
-
-/// How long accepting pauses when the process has no descriptors left: what is
-/// open goes on, and the loop does not spin.
-const NO_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Limits of tunnels that are remembered, to be shared.
 const LIMITS_MAX: usize = 64;
@@ -228,7 +224,7 @@ impl Worker {
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
-    fn new(worker: &Worker) -> Self {
+    pub(crate) fn new(worker: &Worker) -> Self {
         worker.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(&worker.connections))
     }
@@ -332,37 +328,4 @@ fn open(
             ),
         }
     }
-}
-
-async fn accept(worker: Rc<Worker>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let counted = Counted::new(&worker);
-                let worker = Rc::clone(&worker);
-                tokio::task::spawn_local(async move {
-                    let _counted = counted;
-                    connection::serve(worker, stream, peer).await;
-                });
-            }
-            Err(error) if is_the_clients(&error) => {}
-            Err(error) => {
-                worker.log(
-                    Level::Error,
-                    &format!("accept failed, trying again: {error}"),
-                );
-                tokio::time::sleep(NO_DESCRIPTORS_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Whether an accept failed because the client had gone already.
-fn is_the_clients(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -41,6 +41,8 @@ pub(crate) struct Site {
     pub(crate) dir: Dir,
     pub(crate) address: SocketAddr,
     program: Program,
+    /// The limit of descriptors, if it is not that of the test.
+    descriptors: Option<u32>,
 }
 
 impl Site {
@@ -56,9 +58,18 @@ impl Site {
             dir: Dir::new(),
             address,
             program,
+            descriptors: None,
         };
         site.configure(body);
         site
+    }
+
+    /// The same with so many descriptors at the most.
+    pub(crate) fn with_descriptors(self, most: u32) -> Self {
+        Self {
+            descriptors: Some(most),
+            ..self
+        }
     }
 
     /// Replaces the configuration file.
@@ -115,7 +126,17 @@ impl Site {
 
     fn spawn(&self) -> Child {
         let output = fs::File::create(self.dir.join("output")).expect("create the output file");
-        Command::new(self.program.path())
+        let program = self.program.path();
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                let line = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(line).arg(program);
+                shell
+            }
+        };
+        command
             .arg("-f")
             .arg(self.file())
             .arg("-DFOREGROUND")

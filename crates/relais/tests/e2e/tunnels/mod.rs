@@ -1,6 +1,7 @@
 //! Tunnels as operators see them: the table and orders, reloads, limits, what happens under load, and the same file
 //! under httpd.
 
+mod load;
 mod reload;
 mod rotation;
 mod storm;
@@ -17,6 +18,9 @@ const RESTARTS: &[u8] = b"\x88\x02\x03\xf4";
 
 /// The same with 1000.
 const NORMAL: &[u8] = b"\x88\x02\x03\xe8";
+
+/// The same with 1001.
+const GOING_AWAY: &[u8] = b"\x88\x02\x03\xe9";
 
 /// A log that says how tunnels have ended.
 const LOGGED: &str = "LogFormat \"%>s %{tunnel-end}x\" named\nCustomLog DIR/named.log named\n";

@@ -70,7 +70,7 @@ fn tunnels_outlive_a_hundred_reloads() {
         totals.sent,
         totals.received
     );
-    assert_eq!(totals.troubles, [String::new(); 0], "none is dropped");
+    assert!(totals.troubles.is_empty(), "{:?}", totals.troubles);
     assert_eq!(totals.whole, count);
     assert_eq!(status["tunnels"], count);
     assert_eq!(status["snapshots"], 1, "{status}");
