@@ -3,49 +3,42 @@
 //! Every proxy that is installed runs with an equivalent configuration, alone on the first CPU; the origin and the
 //! load share the second one. The proxies take turns, so that what the machine does beside touches all of them alike.
 //! Numbers are CPU time and memory of the proxy's processes, which depend less on the machine than rates do.
+//! Every byte that arrives is compared with what was sent.
 
+mod calls;
 mod config;
 mod load;
 mod origin;
+mod payload;
+mod peers;
+mod plan;
 mod process;
-mod proxies;
 mod rewrite;
+mod scenario;
+mod table;
+mod wire;
 
-use std::ffi::OsString;
-use std::io::{self, Write};
+use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
-use proxies::{Proxy, Running};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, client::Resumption};
 
-/// What is measured of one proxy in one round.
-#[derive(Default)]
-struct Costs {
-    get: Vec<f64>,
-    echo: Vec<f64>,
-    handshake: Vec<f64>,
-    tunnel_kib: Vec<f64>,
-}
-
-/// What the command line asks for.
-struct Plan {
-    relais: Option<PathBuf>,
-    rounds: usize,
-    scale: usize,
-    tunnels: usize,
-    /// Measure rewrite rules instead of the rest.
-    rewrite: bool,
-    /// Measure how a large configuration is read instead of the rest.
-    config: bool,
-}
+use load::Connectors;
+use peers::{Peer, Running, Setup};
+use plan::{Plan, What};
+use scenario::Scenario;
+use table::Table;
 
 fn main() -> ExitCode {
     if std::env::var_os(PLACED).is_none() {
         return place();
     }
-    let result = Plan::read(std::env::args_os().skip(1)).and_then(|plan| plan.run());
+    let result = Plan::read(std::env::args_os().skip(1)).and_then(|plan| run(&plan));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,161 +63,139 @@ fn place() -> ExitCode {
     ExitCode::FAILURE
 }
 
-impl Plan {
-    fn read(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Self> {
-        let mut plan = Self {
-            relais: None,
-            rounds: 5,
-            scale: 10,
-            tunnels: 4000,
-            rewrite: false,
-            config: false,
-        };
-        while let Some(name) = arguments.next() {
-            if name == "--rewrite" {
-                plan.rewrite = true;
-                continue;
+fn run(plan: &Plan) -> io::Result<()> {
+    let folder = std::env::temp_dir().join(format!("relais-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let result = run_in(plan, &folder);
+    std::fs::remove_dir_all(&folder)?;
+    result
+}
+
+fn run_in(plan: &Plan, folder: &Path) -> io::Result<()> {
+    match (&plan.what, &plan.relais) {
+        (What::Map, _) => {
+            let told = rewrite::map(folder)?;
+            return table::say(&told);
+        }
+        (What::Config, Some(relais)) => return config::run(relais, folder, plan.rounds),
+        _ => {}
+    }
+    let (mut peers, absent) = peers::installed(plan.relais.as_deref(), plan.packages.as_deref());
+    peers.retain(|peer| plan.wants_peer(peer.name));
+    let mut bench = Bench {
+        plan,
+        folder,
+        origin: origin::start()?,
+        tls: certificates(folder)?,
+        table: Table::new(&peers, &plan.scenarios()),
+        peers,
+        notes: BTreeSet::new(),
+    };
+    for name in absent.into_iter().filter(|name| plan.wants_peer(name)) {
+        bench.notes.insert(format!("{name} is not installed."));
+    }
+    for round in 1..=plan.rounds {
+        eprintln!("round {round} of {}", plan.rounds);
+        bench.round();
+    }
+    bench.table.print(plan.rounds, &bench.notes)
+}
+
+/// What a run has.
+struct Bench<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    origin: SocketAddr,
+    tls: Connectors,
+    peers: Vec<Peer>,
+    table: Table,
+    /// What is left out, and why.
+    notes: BTreeSet<String>,
+}
+
+impl Bench<'_> {
+    /// Measures all the scenarios of every proxy once. One start of a proxy serves the scenarios of one setup.
+    fn round(&mut self) {
+        let scenarios = self.plan.scenarios();
+        for group in scenarios.chunk_by(|one, next| one.setup == next.setup) {
+            for at in 0..self.peers.len() {
+                let setup = group[0].setup;
+                if let Err(error) = self.group(at, setup, group) {
+                    self.notes
+                        .insert(format!("{}, {setup:?}: {error}.", self.peers[at].name));
+                }
             }
-            if name == "--config" {
-                plan.config = true;
-                continue;
-            }
-            let value = arguments.next().unwrap_or_default();
-            let number = || {
-                value
-                    .to_str()
-                    .and_then(|text| text.parse().ok())
-                    .ok_or_else(|| usage(&value))
+        }
+    }
+
+    fn group(&mut self, at: usize, setup: Setup, group: &[&Scenario]) -> io::Result<()> {
+        let peer = &self.peers[at];
+        if !peer.can(setup) {
+            return Ok(());
+        }
+        let running = Running::start(peer, setup, self.origin, self.folder)?;
+        for scenario in group {
+            let measured = match self.plan.what {
+                What::Calls => calls::count(scenario, &running, &self.tls, self.folder)
+                    .map(|calls| self.table.add_calls(scenario.name, at, calls)),
+                _ => scenario
+                    .measure(&running, &self.tls, self.plan.options)
+                    .map(|cost| self.table.add(scenario.name, at, cost)),
             };
-            match name.to_str() {
-                Some("--relais") => plan.relais = Some(value.into()),
-                Some("--rounds") => plan.rounds = number()?,
-                Some("--scale") => plan.scale = number()?,
-                Some("--tunnels") => plan.tunnels = number()?,
-                _ => return Err(usage(&name)),
+            if let Err(error) = measured {
+                let name = scenario.name;
+                self.notes
+                    .insert(format!("{}, {name}: {error}.", peer.name));
             }
-        }
-        Ok(plan)
-    }
-
-    fn run(&self) -> io::Result<()> {
-        let origin = origin::start()?;
-        let folder = std::env::temp_dir().join(format!("relais-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        if let (true, Some(relais)) = (self.config, &self.relais) {
-            let result = config::run(relais, &folder, self.rounds);
-            std::fs::remove_dir_all(&folder)?;
-            return result;
-        }
-        let proxies = proxies::installed(self.relais.as_deref());
-        if self.rewrite {
-            let count = 5000 * self.scale;
-            let result = rewrite::run(proxies, origin, &folder, self.rounds, count);
-            std::fs::remove_dir_all(&folder)?;
-            return result;
-        }
-        let costs = self.rounds(&proxies, origin, &folder);
-        std::fs::remove_dir_all(&folder)?;
-        self.print(&proxies, &costs?)
-    }
-
-    fn rounds(
-        &self,
-        proxies: &[Proxy],
-        origin: SocketAddr,
-        folder: &Path,
-    ) -> io::Result<Vec<Costs>> {
-        let mut costs: Vec<Costs> = proxies.iter().map(|_| Costs::default()).collect();
-        for round in 1..=self.rounds {
-            eprintln!("round {round} of {}", self.rounds);
-            for (proxy, costs) in proxies.iter().zip(&mut costs) {
-                let running = Running::start(proxy, origin, folder)?;
-                let measured = self.measure(&running, costs, round == 1);
-                measured.map_err(|error| io::Error::other(format!("{}: {error}", proxy.name)))?;
-            }
-        }
-        Ok(costs)
-    }
-
-    fn measure(&self, running: &Running, costs: &mut Costs, with_memory: bool) -> io::Result<()> {
-        load::get(running.address, 16, 1000)?;
-        let count = 5000 * self.scale;
-        costs
-            .get
-            .push(running.cpu_of(count, || load::get(running.address, 16, count))?);
-        let mut tunnels = load::open(running.address, 64)?;
-        load::echo(&mut tunnels, 1000)?;
-        costs
-            .echo
-            .push(running.cpu_of(count, || load::echo(&mut tunnels, count))?);
-        drop(tunnels);
-        let count = 100 * self.scale;
-        costs
-            .handshake
-            .push(running.cpu_of(count, || load::handshakes(running.address, count))?);
-        if with_memory {
-            let base = running.memory_kib();
-            let mut tunnels = load::open(running.address, self.tunnels)?;
-            let all = tunnels.len();
-            load::echo(&mut tunnels, all)?;
-            costs
-                .tunnel_kib
-                .push((running.memory_kib() as f64 - base as f64) / self.tunnels as f64);
-        }
-        Ok(())
-    }
-
-    fn print(&self, proxies: &[Proxy], costs: &[Costs]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(
-            out,
-            "CPU microseconds of the proxy per operation: median of {} rounds (least to most)",
-            self.rounds
-        )?;
-        writeln!(out)?;
-        writeln!(
-            out,
-            "| proxy | GET, keep-alive | echo 64 B, 64 tunnels | handshake | KiB per idle tunnel |"
-        )?;
-        writeln!(out, "|---|--:|--:|--:|--:|")?;
-        for (proxy, costs) in proxies.iter().zip(costs) {
-            let cells = [&costs.get, &costs.echo, &costs.handshake].map(|values| cell(values));
-            let memory = costs.tunnel_kib.first().copied().unwrap_or(f64::NAN);
-            writeln!(
-                out,
-                "| {} | {} | {memory:.1} |",
-                proxy.name,
-                cells.join(" | ")
-            )?;
         }
         Ok(())
     }
 }
 
-/// The median with the least and the greatest value.
-fn cell(values: &[f64]) -> String {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
-    format!(
-        "{:.1} ({:.1}–{:.1})",
-        at(sorted.len() / 2),
-        at(0),
-        at(sorted.len().saturating_sub(1))
-    )
-}
-
-fn usage(at: &OsString) -> io::Error {
-    let text =
-        "usage: relais-bench [--relais PROGRAM] [--rounds N] [--scale N] [--tunnels N] [--rewrite]";
-    io::Error::other(format!("{}: {text}", at.to_string_lossy()))
+/// Makes a certificate for the proxies and what a client needs to believe it. Sessions are not resumed, so that every
+/// handshake is a full one.
+fn certificates(folder: &Path) -> io::Result<Connectors> {
+    let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()])
+        .map_err(io::Error::other)?;
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(folder.join("cert.pem"), &certificate)?;
+    std::fs::write(folder.join("key.pem"), &key)?;
+    std::fs::write(folder.join("both.pem"), certificate + &key)?;
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(made.cert.der().clone())
+        .map_err(io::Error::other)?;
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    let http1 = Arc::new(config.clone());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Connectors {
+        http1: http1.into(),
+        http2: Arc::new(config).into(),
+    })
 }
 
 /// Set once the program runs on its CPU.
 const PLACED: &str = "RELAIS_BENCH_PLACED";
 
-#[test]
-fn a_cell_has_the_median_and_the_range() {
-    assert_eq!(cell(&[3.0, 1.0, 2.04]), "2.0 (1.0–3.0)");
-    assert_eq!(cell(&[1.5]), "1.5 (1.5–1.5)");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Client;
+
+    /// Every scenario of clear connections with nothing between load and origin.
+    #[test]
+    fn the_load_and_the_origin_understand_each_other() {
+        let address = origin::start().expect("start the origin");
+        let client = Client { address, tls: None };
+        for scenario in scenario::ALL.iter().filter(|line| !line.setup.is_tls()) {
+            load::run(async {
+                let mut tunnels = scenario.prepare(&client).await?;
+                scenario.operate(&client, &mut tunnels, 3).await
+            })
+            .expect(scenario.name);
+        }
+    }
 }

@@ -1,193 +1,164 @@
-//! The origin: a small answer to GET, and an echo in tunnels.
+//! The origin: bodies of any length for requests, and messages of any length in tunnels.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
 
-/// The length of every message's payload.
-const PAYLOAD: usize = 64;
+use crate::payload::{Expected, body, frame};
+use crate::wire::{Head, Wire};
 
-/// The key of RFC 6455 section 1.3, which every handshake of the benchmark has, and so one answer fits all.
-pub(crate) const HANDSHAKE: &str = "GET /ws/x HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-const ACCEPTED: &[u8] =
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-/// The end of the answer to every GET.
-pub(crate) const BODY: &[u8] = b"hello, world\n";
-
-/// A message of the client: a text frame whose masking key is zero.
-pub(crate) fn message() -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | PAYLOAD as u8, 0, 0, 0, 0];
-    frame.resize(frame.len() + PAYLOAD, b'x');
-    frame
+/// What is said in a tunnel: so many messages of the client, then so many of the origin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Talk {
+    /// Length of the client's messages.
+    pub(crate) up: usize,
+    /// How many of them there are before the origin speaks.
+    pub(crate) ups: usize,
+    /// Length of the origin's messages.
+    pub(crate) down: usize,
+    /// How many of them it sends.
+    pub(crate) downs: usize,
 }
 
-/// The same message from the origin.
-pub(crate) fn echo() -> Vec<u8> {
-    let mut frame = vec![0x81, PAYLOAD as u8];
-    frame.resize(frame.len() + PAYLOAD, b'x');
-    frame
-}
+impl Talk {
+    /// Every message comes back as it is.
+    pub(crate) const fn echo(length: usize) -> Self {
+        Self {
+            up: length,
+            ups: 1,
+            down: length,
+            downs: 1,
+        }
+    }
 
-struct Connection {
-    stream: TcpStream,
-    input: Vec<u8>,
-    tunnel: bool,
+    /// Bytes of payload in both directions.
+    pub(crate) const fn bytes(self) -> usize {
+        self.up * self.ups + self.down * self.downs
+    }
+
+    /// The path at which the origin talks like this.
+    pub(crate) fn path(self) -> String {
+        let Self {
+            up,
+            ups,
+            down,
+            downs,
+        } = self;
+        format!("/ws/{up}/{ups}/{down}/{downs}")
+    }
+
+    fn parse(path: &str) -> Option<Self> {
+        let mut numbers = path.strip_prefix("/ws/")?.split('/').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Self {
+            up: next()?,
+            ups: next()?,
+            down: next()?,
+            downs: next()?,
+        })
+    }
 }
 
 /// Starts the origin in a thread of its own; it ends with the process.
 pub(crate) fn start() -> io::Result<SocketAddr> {
-    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let mut poll = Poll::new()?;
-    poll.registry()
-        .register(&mut listener, LISTENER, Interest::READABLE)?;
-    std::thread::spawn(move || serve(&mut poll, &listener));
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    std::thread::spawn(move || {
+        let result = LocalSet::new().block_on(&runtime, accept(listener));
+        eprintln!("relais-bench: the origin ended: {result:?}");
+    });
     Ok(address)
 }
 
-fn serve(poll: &mut Poll, listener: &TcpListener) {
-    let mut events = Events::with_capacity(1024);
-    let mut connections = HashMap::new();
-    let mut next = 1;
-    let answers = Answers::new();
-    while wait(poll, &mut events, None).is_ok() {
-        for event in &events {
-            if event.token() == LISTENER {
-                accept(poll, listener, &mut connections, &mut next);
-            } else if let Some(connection) = connections.get_mut(&event.token())
-                && (!connection.advance(&answers) || event.is_read_closed())
-            {
-                connections.remove(&event.token());
-            }
-        }
-    }
-}
-
-/// Waits for events, and goes on waiting after a signal.
-pub(crate) fn wait(
-    poll: &mut Poll,
-    events: &mut Events,
-    limit: Option<Duration>,
-) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     loop {
-        match poll.poll(events, limit) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        // A connection that breaks shows at the load's end of it.
+        tokio::task::spawn_local(serve(stream));
     }
 }
 
-fn accept(
-    poll: &Poll,
-    listener: &TcpListener,
-    connections: &mut HashMap<Token, Connection>,
-    next: &mut usize,
-) {
-    while let Ok((mut stream, _)) = listener.accept() {
-        let token = Token(*next);
-        *next += 1;
-        let _ = stream.set_nodelay(true);
-        if poll
-            .registry()
-            .register(&mut stream, token, Interest::READABLE)
-            .is_ok()
-        {
-            connections.insert(
-                token,
-                Connection {
-                    stream,
-                    input: Vec::new(),
-                    tunnel: false,
-                },
-            );
+async fn serve(stream: TcpStream) -> io::Result<()> {
+    let mut wire = Wire::new(stream);
+    let mut scratch = Vec::new();
+    while let Some(head) = wire.head().await? {
+        let path = head.line().split(' ').nth(1).unwrap_or_default();
+        if head.field("upgrade").is_some() {
+            let talk = Talk::parse(path).ok_or(io::ErrorKind::InvalidInput)?;
+            wire.stream.write_all(ACCEPTED).await?;
+            return converse(wire, talk).await;
         }
-    }
-}
-
-/// What the origin sends.
-struct Answers {
-    plain: Vec<u8>,
-    echo: Vec<u8>,
-    message_length: usize,
-}
-
-impl Answers {
-    fn new() -> Self {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
-            BODY.len()
-        );
-        Self {
-            plain: [head.as_bytes(), BODY].concat(),
-            echo: echo(),
-            message_length: message().len(),
+        let length = head.length();
+        if length > 0 {
+            scratch.resize(READ, 0);
+            receive(&mut wire, &mut scratch, length).await?;
         }
+        answer(&mut wire, &head, path).await?;
     }
+    Ok(())
 }
 
-impl Connection {
-    /// Reads what is there and answers it; false when the connection is over.
-    fn advance(&mut self, answers: &Answers) -> bool {
-        let mut buffer = [0; 16384];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => {
-                    self.input.extend_from_slice(&buffer[..length]);
-                    if !self.answer(answers) {
-                        return false;
-                    }
-                    if length < buffer.len() {
-                        return true;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(_) => return false,
+/// Reads a body and sees whether it is right.
+pub(crate) async fn receive(wire: &mut Wire, scratch: &mut [u8], length: usize) -> io::Result<()> {
+    let mut expected = Expected::new(body(length).to_vec());
+    wire.read_until(scratch, |bytes| Ok(expected.take(bytes)? > 0))
+        .await
+}
+
+/// Answers with as many bytes as the path's last part says.
+async fn answer(wire: &mut Wire, head: &Head, path: &str) -> io::Result<()> {
+    let length = path.rsplit('/').next().and_then(|text| text.parse().ok());
+    let length = length.unwrap_or(SMALL);
+    let mut answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n")
+            .into_bytes();
+    if head.line().starts_with("HEAD ") {
+        return wire.stream.write_all(&answer).await;
+    }
+    answer.extend_from_slice(body(length));
+    wire.stream.write_all(&answer).await
+}
+
+async fn converse(mut wire: Wire, talk: Talk) -> io::Result<()> {
+    let mut expected = Expected::new(frame(talk.up, true));
+    let own = frame(talk.down, false);
+    let mut whole = 0;
+    // A tunnel that waits has no room to read into: there are thousands of them.
+    let mut scratch = vec![0; if talk.up > 4096 { READ } else { 8192 }];
+    if talk.up <= 64 {
+        scratch.truncate(1024);
+    }
+    loop {
+        let length = wire.stream.read(&mut scratch).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        whole += expected.take(&scratch[..length])?;
+        while whole >= talk.ups {
+            whole -= talk.ups;
+            for _ in 0..talk.downs {
+                wire.stream.write_all(&own).await?;
             }
         }
     }
-
-    fn answer(&mut self, answers: &Answers) -> bool {
-        let mut output = Vec::new();
-        while let Some(end) = self.next_end(answers) {
-            let whole = &self.input[..end];
-            if self.tunnel {
-                output.extend_from_slice(&answers.echo);
-            } else if contains(whole, b"upgrade: websocket") {
-                self.tunnel = true;
-                output.extend_from_slice(ACCEPTED);
-            } else {
-                output.extend_from_slice(&answers.plain);
-            }
-            self.input.drain(..end);
-        }
-        // A few answers always fit into the socket, since nobody sends more before they are read.
-        output.is_empty() || self.stream.write_all(&output).is_ok()
-    }
-
-    fn next_end(&self, answers: &Answers) -> Option<usize> {
-        if self.tunnel {
-            return (self.input.len() >= answers.message_length).then_some(answers.message_length);
-        }
-        self.input
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .map(|at| at + 4)
-    }
 }
 
-/// True when `text` contains `needle`, which is in lower case, in any case.
-fn contains(text: &[u8], needle: &[u8]) -> bool {
-    text.windows(needle.len())
-        .any(|window| window.eq_ignore_ascii_case(needle))
-}
+/// The length of a small answer.
+pub(crate) const SMALL: usize = 13;
 
-const LISTENER: Token = Token(0);
+/// Bytes read at once where there are many.
+pub(crate) const READ: usize = 256 * 1024;
+
+/// The answer to the key of RFC 6455 section 1.3, which every handshake of the benchmark has.
+const ACCEPTED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

