@@ -69,7 +69,7 @@ enum Work {
 
 impl Scenario {
     /// Operations at a scale of one; the scale that is set if none is said takes a second or so for most.
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self.work {
             Work::Requests { request, .. } => match request.up.max(request.down) {
                 0..=4096 => 5000,
