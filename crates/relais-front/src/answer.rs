@@ -189,6 +189,7 @@ async fn local_document(
     let mut exchange = Exchange::new(old.site, old.host, old.connection, &head, &meta, old.now);
     exchange.redirected_from(old, respond.status);
     exchange.tls = old.tls;
+    exchange.running = old.running;
     let decision = turn::decide(&mut exchange, first.sets).await;
     let next = Turn {
         worker: first.worker,
@@ -204,6 +205,7 @@ async fn local_document(
             turn: first,
             respond,
         }),
+        seat: std::rc::Rc::clone(&first.seat),
     };
     // Boxed, since carrying it out may come here again by its type, though
     // never in fact: an error on the way to an error's page ends it.
@@ -308,10 +310,11 @@ fn write(
     };
     field(&mut out, b"Date", &httpdate::date_header(turn.exchange.now));
     field(&mut out, b"Server", turn.spec().server_tokens.as_bytes());
+    let is_type = |name: &[u8]| name.eq_ignore_ascii_case(b"Content-Type");
     for (name, value) in always
         .iter()
         .chain(fields)
-        .filter(|(name, _)| !is_managed(name))
+        .filter(|(name, _)| !is_managed(name) && !is_type(name))
     {
         field(&mut out, name, value);
     }
@@ -332,9 +335,14 @@ fn write(
         Some((_, protocol)) => turn.write_upgrade(protocol, keep, &mut out),
         None => turn.write_connection(keep, &mut out),
     }
-    let typed = always.contains("Content-Type") || fields.contains("Content-Type");
-    let may_be_typed = respond.is_generated() || is_page(respond);
-    if !typed && may_be_typed && !bodiless && !page.is_empty() {
+    // httpd says what the content is behind all else.
+    let mut types = always
+        .iter()
+        .chain(fields)
+        .filter(|(name, _)| is_type(name));
+    if let Some((name, value)) = types.next() {
+        field(&mut out, name, value);
+    } else if (respond.is_generated() || is_page(respond)) && !bodiless && !page.is_empty() {
         field(&mut out, b"Content-Type", b"text/html; charset=iso-8859-1");
     }
     out.extend_from_slice(b"\r\n");

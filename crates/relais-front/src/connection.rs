@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{Limits, Parse, RequestError, RequestHead};
-use relais_policy::{Connection, HostSpec};
+use relais_policy::{Connection, HostSpec, Mode};
 use relais_stream::{Failure, Stream};
 use relais_telemetry::{Entry, Level};
 use relais_tls::Facts;
@@ -18,6 +18,7 @@ use crate::generation::Generation;
 use crate::handshake;
 use crate::input::Input;
 use crate::proxy_protocol;
+use crate::status::Seat;
 use crate::time::{until, within};
 use crate::turn::{self, Next};
 use crate::worker::Worker;
@@ -39,6 +40,8 @@ pub(crate) struct Client {
     pub(crate) tls: Option<Rc<Facts>>,
     /// The client speaks plain HTTP on a port of TLS.
     pub(crate) misdirected: bool,
+    /// What the status page shows of it.
+    pub(crate) seat: Rc<Seat>,
 }
 
 /// A request head as it came, or why none did.
@@ -76,13 +79,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         if !client.wait(&worker).await {
             return;
         }
+        client.seat.set(Mode::Read);
         // Not boxed: an idle connection holds the 4 KiB that a request needs,
         // for as long as KeepAliveTimeout lets it, and a request is spared the
         // allocation of them, a tenth of relais' own time for it. A tunnel
         // leaves them behind.
         match turn::serve(&worker, &mut client).await {
-            Next::Request => client.facts.requests += 1,
-            Next::Close => return client.linger().await,
+            Next::Request => {
+                client.facts.requests += 1;
+                client.seat.set(Mode::KeepAlive);
+            }
+            Next::Close => {
+                client.seat.set(Mode::Close);
+                return client.linger().await;
+            }
             Next::Drop => return,
             Next::Tunnel(plan) => return handshake::hand_off(&worker, client, *plan),
         }
@@ -97,6 +107,7 @@ async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<C
         facts,
         tls: None,
         misdirected: false,
+        seat: worker.seats.take(facts.peer),
     };
     let (generation, _) = worker.generation();
     let site = &generation.site;

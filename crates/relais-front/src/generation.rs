@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use relais_policy::{HostSpec, LogCondition, Site};
 use relais_telemetry::{AccessLog, ErrorLog, LogFormat};
 use relais_tls::SiteTls;
 use relais_upstream::Upstreams;
+
+use crate::status::Server;
 
 /// A configuration in force, shared by all worker threads and swapped on
 /// reload. A request keeps the one it began with.
@@ -19,6 +22,10 @@ pub struct Generation {
     pub tls: SiteTls,
     /// What is known of its origins, over all threads.
     pub upstreams: Upstreams,
+    /// What goes on from one generation to the next.
+    pub server: Arc<Server>,
+    /// When it was made.
+    pub made: SystemTime,
     alive: Alive,
 }
 
@@ -74,6 +81,8 @@ impl Generation {
             tls,
             upstreams,
             alive: previous.map_or_else(Alive::default, |previous| previous.alive.next()),
+            server: Server::next(previous.map(|previous| &previous.server)),
+            made: SystemTime::now(),
         }
     }
 

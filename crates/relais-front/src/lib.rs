@@ -21,10 +21,12 @@ mod lent;
 pub mod listen;
 mod proxy_protocol;
 mod record;
+mod status;
 mod time;
 mod turn;
 mod upload;
 mod worker;
 
 pub use generation::{Generation, HostAccessLog, HostLogs};
+pub use status::Server;
 pub use worker::{Command, WorkerHandle};

@@ -29,7 +29,7 @@ struct Line<'a> {
 }
 
 /// Writes a request's access log lines.
-pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
+pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next, duration: Duration) {
     let logs = &turn.logs().access;
     if logs.is_empty() {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn write(turn: &Turn<'_>, sent: &Sent, next: &Next) {
         turn,
         sent,
         state,
-        duration: turn.begun.elapsed(),
+        duration,
         original: None,
     };
     let refused = Sent {
@@ -202,7 +202,7 @@ impl Label for TunnelRecord {
     fn ended(mut self: Box<Self>, end: &TunnelEnd) {
         self.counted = None;
         if let Some(member) = self.member.take() {
-            member.count(end.client_to_origin + end.origin_to_client);
+            member.count(end.client_to_origin, end.origin_to_client);
         }
         drop(std::mem::take(&mut self.permit));
         self.log(end);

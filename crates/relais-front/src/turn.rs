@@ -11,7 +11,7 @@ use relais_http1::{
 };
 use relais_policy::tls::TlsFacts;
 use relais_policy::{
-    Connection, Decision, Environment, Exchange, HostSpec, Load, LogLine, Lookup, Respond,
+    Connection, Decision, Environment, Exchange, HostSpec, Load, LogLine, Lookup, Respond, Running,
     SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
@@ -26,6 +26,7 @@ use crate::forward;
 use crate::generation::{Generation, HostLogs};
 use crate::handshake::{self, Plan};
 use crate::record;
+use crate::status::Seat;
 use crate::worker::Worker;
 
 /// What happens to the connection next.
@@ -75,6 +76,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) sets: &'a SectionSets,
     /// For the request of an `ErrorDocument`, the one whose error it is for.
     pub(crate) first: Option<First<'a>>,
+    /// The connection as the status page shows it.
+    pub(crate) seat: Rc<Seat>,
 }
 
 /// What a balancer wants to know of a member's answer.
@@ -142,7 +145,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
     let host = generation
         .site
         .host_for(client.facts.local, host_name(&head).as_deref());
+    client
+        .seat
+        .begin(&head, host.index, begun, &generation.site.server.status);
+    let running = || -> Arc<dyn Running> { Arc::<Generation>::clone(&generation) };
     let mut exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    exchange.running = Some(&running);
     exchange.identity = worker.identity(now);
     exchange.load = load;
     exchange.tls = tls.as_deref().map(|facts| facts as &dyn TlsFacts);
@@ -165,6 +173,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         verdict: Cell::default(),
         sets: &sets,
         first: None,
+        seat: Rc::clone(&client.seat),
     };
     carry_out(turn, client, decision).await
 }
@@ -216,6 +225,7 @@ async fn refuse(
         verdict: Cell::default(),
         sets: &SectionSets::default(),
         first: None,
+        seat: Rc::clone(&client.seat),
     };
     answer::own(&mut turn, client, &respond, Body::Unread).await
 }
@@ -248,7 +258,7 @@ pub(crate) async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision:
 }
 
 /// The machine's load, from the kernel; nothing where it does not say.
-fn load() -> Load {
+pub(crate) fn load() -> Load {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut numbers = text.split(' ').map_while(|word| word.parse().ok());
     let averages = std::array::from_fn(|_| numbers.next().unwrap_or_default());
@@ -354,8 +364,11 @@ impl Turn<'_> {
     /// Writes the access log lines of a request that is over.
     pub(crate) fn finish(&self, sent: &Sent, next: &Next) {
         if let Some(member) = &self.member {
-            member.count(self.received + sent.bytes);
+            member.count(self.received, sent.bytes);
         }
-        record::write(self, sent, next);
+        let took = self.begun.elapsed();
+        self.worker.seats.count(sent.bytes, took);
+        self.seat.ended(sent.bytes, took);
+        record::write(self, sent, next, took);
     }
 }

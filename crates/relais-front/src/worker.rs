@@ -8,11 +8,12 @@ use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{RequestHead, ResponseHead};
-use relais_policy::{ListenerSpec, SectionSets};
+use relais_policy::{ListenerSpec, SectionSets, ThreadStatus};
 use relais_telemetry::{Entry, Level};
 use relais_tunnel::{EngineHandle, TunnelLimits};
 use relais_upstream::Pool;
@@ -25,6 +26,7 @@ use crate::accept::accept;
 use crate::generation::Generation;
 use crate::input::Buffers;
 use crate::lent::Shelf;
+use crate::status::Seats;
 use crate::turn::Sent;
 
 /// Limits of tunnels that are remembered, to be shared.
@@ -55,6 +57,8 @@ pub enum Command {
     Drain,
     /// Everything ends now.
     Stop,
+    /// Tells what it is doing.
+    Report(Sender<ThreadStatus>),
 }
 
 /// One worker thread as the control thread sees it.
@@ -82,6 +86,7 @@ impl WorkerHandle {
         let (commands, receiver) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
+        generation.server.enlist(commands.clone(), &engine);
         let thread = std::thread::Builder::new()
             .name(format!("http-{index}"))
             .spawn(move || {
@@ -126,6 +131,7 @@ pub(crate) struct Worker {
     pub(crate) requests: Shelf<RequestHead>,
     pub(crate) responses: Shelf<ResponseHead>,
     pub(crate) sents: Shelf<Sent>,
+    pub(crate) seats: Seats,
     pub(crate) texts: Shelf<Vec<u8>>,
     pub(crate) engine: EngineHandle,
     limits: RefCell<Vec<Arc<TunnelLimits>>>,
@@ -154,6 +160,7 @@ impl Worker {
             requests: Shelf::default(),
             responses: Shelf::default(),
             sents: Shelf::default(),
+            seats: Seats::default(),
             texts: Shelf::default(),
             engine,
             limits: RefCell::default(),
@@ -279,6 +286,11 @@ async fn run(
                 }
             }
             Command::Stop => break,
+            Command::Report(asked) => {
+                let (generation, _) = worker.generation();
+                // Whoever has asked may have lost patience.
+                let _ = asked.send(worker.seats.report(&generation.site, worker.draining()));
+            }
         }
     }
 }

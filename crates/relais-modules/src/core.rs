@@ -12,14 +12,14 @@ use relais_http1::Fields;
 use relais_policy::uri::{EncodedSlashes, PathRules};
 use relais_policy::{
     Answered, Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec,
-    Module, Problem, Respond, Set, SetResult, Slot,
+    Module, Problem, Respond, ServerSpec, Set, SetResult, Slot, StatusSpec,
 };
 use relais_telemetry::{Levels, Target};
 
 use crate::files::Links;
 use crate::{mod_so, values};
 
-pub(crate) use handler::{check as check_handler, fixup, respond as respond_missing};
+pub(crate) use handler::{STATUS, check as check_handler, fixup, respond as respond_missing};
 
 /// core.
 pub struct Core;
@@ -44,6 +44,14 @@ pub struct Host {
     tokens: Option<&'static str>,
     trace: Option<bool>,
     document_root: Option<PathBuf>,
+    status: StatusSettings,
+}
+
+/// What the status page shows, as far as it is said.
+#[derive(Clone, Copy, Default, Debug)]
+struct StatusSettings {
+    terse: Option<bool>,
+    tail: Option<bool>,
 }
 
 impl Host {
@@ -227,6 +235,7 @@ impl Module for Core {
             default: Some("none"),
             doc: "Who answers: server-status, balancer-manager, an origin (`proxy:http://…`, to whose URL the file's name is added), or default-handler.",
             accepts: &[
+                "SetHandler server-status",
                 "SetHandler none",
                 "SetHandler default-handler",
                 "SetHandler \"proxy:http://127.0.0.1:8080\"",
@@ -246,6 +255,32 @@ impl Module for Core {
                 "SetHandler %{QUERY_STRING",
             ],
             set: Set::Take1(handler::set),
+        },
+        Directive {
+            name: "ExtendedStatus",
+            syntax: "ExtendedStatus On|Off",
+            context: Context::SERVER,
+            default: Some("On"),
+            doc: "Whether server-status shows what each connection is at.",
+            accepts: &["ExtendedStatus On", "ExtendedStatus off"],
+            refuses: &["ExtendedStatus", "ExtendedStatus x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.status.terse = Some(!on);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: "SeeRequestTail",
+            syntax: "SeeRequestTail On|Off",
+            context: Context::SERVER,
+            default: Some("Off"),
+            doc: "Whether server-status shows the end of a long request line in place of its beginning.",
+            accepts: &["SeeRequestTail On", "SeeRequestTail Off"],
+            refuses: &["SeeRequestTail", "SeeRequestTail x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.status.tail = Some(on);
+                Ok(())
+            }),
         },
         Directive {
             name: "ForceType",
@@ -733,7 +768,16 @@ impl Module for Core {
             tokens: outer.tokens,
             trace: inner.trace.or(outer.trace),
             document_root: inner.document_root.or_else(|| outer.document_root.clone()),
+            // It is read of the main server, which has no outer one.
+            status: inner.status,
         }
+    }
+
+    fn finish_server(host: &Host, spec: &mut ServerSpec) {
+        spec.status = StatusSpec {
+            terse: host.status.terse.unwrap_or(false),
+            tail: host.status.tail.unwrap_or(false),
+        };
     }
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {

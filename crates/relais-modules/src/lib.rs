@@ -38,6 +38,7 @@ pub mod mod_rewrite;
 pub mod mod_setenvif;
 pub mod mod_so;
 pub mod mod_ssl;
+pub mod mod_status;
 pub mod mod_tunnel;
 pub mod mod_unique_id;
 pub mod mod_unixd;
@@ -110,6 +111,10 @@ pub const CODES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What `-v` and the status page show for a time of building, which relais has
+/// not: the same source gives the same program.
+pub const BUILT: &str = "from source, reproducibly";
+
 /// All modules. The core comes first, since others build on what it writes
 /// into a host's spec.
 pub static MODULES: &[&dyn AnyModule] = &[
@@ -137,6 +142,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_auth_basic::AuthBasic>::new(),
     &Registered::<mod_ssl::Ssl>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
+    &Registered::<mod_status::Status>::new(),
     &Registered::<mod_mime::Mime>::new(),
     &Registered::<mod_dir::Dir>::new(),
     &Registered::<mod_alias::Alias>::new(),
@@ -193,6 +199,7 @@ pub static PHASES: Phases = Phases {
         core::respond,
         mod_proxy::respond_by_handler,
         mod_proxy_http::respond,
+        mod_status::respond,
         core::respond_missing,
         files::respond,
     ],

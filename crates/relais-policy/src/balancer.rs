@@ -33,6 +33,8 @@ pub struct BalancerSettings {
     pub method: Method,
     /// `maxattempts=`: how many other members are tried; without it, all.
     pub attempts_max: Option<u32>,
+    /// `timeout=` of the balancer, as pages show it.
+    pub timeout: Duration,
     /// `nofailover=`: a session whose member is down gets 503.
     pub no_failover: bool,
     /// `stickysession=`
@@ -50,6 +52,7 @@ impl Default for BalancerSettings {
         Self {
             method: Method::ByRequests,
             attempts_max: None,
+            timeout: Duration::ZERO,
             no_failover: false,
             sticky: None,
             fail_on_status: Vec::new(),

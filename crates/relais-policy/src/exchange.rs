@@ -15,6 +15,7 @@ use relais_telemetry::Level;
 use crate::decision::{Decision, Respond};
 use crate::explain::Remark;
 use crate::module::Settings;
+use crate::running::AskRunning;
 use crate::site::{Host, Site};
 use crate::uri;
 use crate::walk::{Fragment, SectionSets, Subject};
@@ -189,6 +190,8 @@ pub struct Exchange<'a> {
     pub proxy: Option<ProxyUrl>,
     /// What is known of the client's TLS; `None` without it.
     pub tls: Option<&'a dyn crate::tls::TlsFacts>,
+    /// The server, for its own pages; `None` where nothing runs.
+    pub running: Option<AskRunning<'a>>,
     /// The client as access rules, variables and logs see it: the peer, unless
     /// a module has found another behind it (mod_remoteip).
     pub client: SocketAddr,
@@ -365,6 +368,7 @@ impl<'a> Exchange<'a> {
             section: host.base(),
             proxy: None,
             tls: None,
+            running: None,
             client: connection.peer,
             file: None,
             handler: None,

@@ -16,6 +16,7 @@ mod lookup;
 mod module;
 mod read;
 mod route;
+mod running;
 mod section;
 mod site;
 mod spec;
@@ -39,13 +40,17 @@ pub use exchange::{
 pub use explain::{Remark, Topic};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
 pub use route::RouteSpec;
+pub use running::{
+    AskRunning, BalancerStatus, ConnectionStatus, MemberStatusNow, Mode, Running, ServerStatus,
+    ThreadStatus, TunnelStatus,
+};
 pub use section::{
     Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,
 };
 pub use site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 pub use spec::{
     AccessLogSpec, HostSpec, KeepAlive, ListenerSpec, LogCondition, ProxyProtocol, ReadTimeout,
-    RequestLimits, Scheme, ServerSpec, Upgrade, WorkerSpec,
+    RequestLimits, Scheme, ServerSpec, StatusSpec, Upgrade, WorkerSpec,
 };
 pub use subrequest::SubRequest;
 pub use tunnel::{

@@ -40,6 +40,18 @@ pub struct ServerSpec {
     pub graceful_shutdown_timeout: Duration,
     /// `ListenBacklog`.
     pub backlog: Option<u32>,
+    /// What is written down for the status page.
+    pub status: StatusSpec,
+}
+
+/// What is written down of requests for the status page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StatusSpec {
+    /// `ExtendedStatus Off`: their lines are not.
+    pub terse: bool,
+    /// `SeeRequestTail On`: the end of a long line is, in place of its
+    /// beginning.
+    pub tail: bool,
 }
 
 /// `LimitRequestLine`, `LimitRequestFieldSize`, `LimitRequestFields`.

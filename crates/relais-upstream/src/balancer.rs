@@ -5,10 +5,13 @@
 //! tunnel ends on another thread than it began. A reload keeps what it knows
 //! of members that stay the same.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use relais_policy::{BalancerSettings, BalancerSpec, MemberSpec, MemberStatus, Method};
+use relais_policy::{
+    BalancerSettings, BalancerSpec, BalancerStatus, MemberSpec, MemberStatus, MemberStatusNow,
+    Method,
+};
 use tokio::time::Instant;
 
 use crate::sticky::{self, Session};
@@ -45,8 +48,10 @@ struct Live {
     failed_at: Mutex<Option<Instant>>,
     elected: AtomicUsize,
     busy: AtomicUsize,
-    /// Bytes in both directions.
-    traffic: AtomicU64,
+    /// Bytes to it, and from it.
+    traffic: [AtomicU64; 2],
+    /// Checks that have passed, and failed, one after the other.
+    checks: [AtomicU32; 2],
 }
 
 /// What a choice depends on.
@@ -119,6 +124,17 @@ impl Balancer {
         self.lock().settings.fail_on_timeout
     }
 
+    /// What it is like now.
+    #[must_use]
+    pub fn snapshot(&self) -> BalancerStatus {
+        let state = self.lock();
+        BalancerStatus {
+            name: self.name.clone(),
+            settings: state.settings.clone(),
+            members: state.entries.iter().map(Entry::snapshot).collect(),
+        }
+    }
+
     /// Its members, in file order.
     #[must_use]
     pub fn members(&self) -> Vec<Arc<Member>> {
@@ -180,6 +196,31 @@ impl Balancer {
     }
 }
 
+impl Entry {
+    fn snapshot(&self) -> MemberStatusNow {
+        let Member { spec, live } = &*self.member;
+        let checks = live.checks.each_ref();
+        MemberStatusNow {
+            url: spec.url.clone(),
+            origin: [
+                spec.worker.scheme.as_str().to_owned(),
+                spec.worker.host.clone(),
+            ],
+            status: self.member.status(),
+            route: spec.route.clone(),
+            redirect: spec.redirect.clone(),
+            factor: spec.factor,
+            set: spec.set,
+            elected: self.member.elected() as u64,
+            busy: self.member.busy() as u64,
+            load: self.credit,
+            traffic: self.member.traffic(),
+            health: spec.health.clone(),
+            checks: checks.map(|count| count.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 impl Member {
     fn adopt(spec: &MemberSpec, previous: Option<&Arc<Self>>) -> Self {
         let live = previous
@@ -224,6 +265,22 @@ impl Member {
     #[must_use]
     pub fn busy(&self) -> usize {
         self.live.busy.load(Ordering::Relaxed)
+    }
+
+    /// Bytes to it, and from it.
+    #[must_use]
+    pub fn traffic(&self) -> [u64; 2] {
+        self.live
+            .traffic
+            .each_ref()
+            .map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Writes down how many checks have passed, and failed, in a row.
+    pub(crate) fn checked(&self, passes: u32, fails: u32) {
+        for (counter, count) in self.live.checks.iter().zip([passes, fails]) {
+            counter.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Counts a request or tunnel.
@@ -274,9 +331,11 @@ impl Use {
         &self.0
     }
 
-    /// Counts bytes, in either direction.
-    pub fn count(&self, bytes: u64) {
-        self.0.live.traffic.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts bytes to the member, and from it.
+    pub fn count(&self, to: u64, from: u64) {
+        for (counter, bytes) in self.0.live.traffic.iter().zip([to, from]) {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -339,7 +398,7 @@ fn by_method(state: &mut State, ask: &Ask<'_>) -> Option<usize> {
         Method::Rendezvous => best_score(&state.entries, &candidates, ask.key),
         Method::ByTraffic => candidates.into_iter().min_by_key(|&index| {
             let member = &state.entries[index].member;
-            let bytes = member.live.traffic.load(Ordering::Relaxed);
+            let bytes: u64 = member.traffic().iter().sum();
             bytes.saturating_mul(100) / u64::from(member.spec.factor.max(1))
         }),
         Method::ByRequests => by_credit(&mut state.entries, &candidates, false),
@@ -616,9 +675,9 @@ mod tests {
         drop(tunnel);
         assert!(routes(&busy, "/", "", 2, now).contains('a'));
         let traffic = balancer(by(Method::ByTraffic), two());
-        traffic.members()[0].begin().count(10);
+        traffic.members()[0].begin().count(4, 6);
         assert_eq!(routes(&traffic, "/", "", 2, now), "bb");
-        traffic.members()[1].begin().count(20);
+        traffic.members()[1].begin().count(20, 0);
         assert_eq!(routes(&traffic, "/", "", 2, now), "aa");
     }
 

@@ -64,6 +64,7 @@ async fn watch(
             Ok(()) => (passes, fails) = (passes + 1, 0),
             Err(_) => (passes, fails) = (0, fails + 1),
         }
+        member.checked(passes, fails);
         let url = &member.spec.url;
         match result {
             Err(why) if !down && fails >= health.fails => {

@@ -74,6 +74,12 @@ impl Upstreams {
             .collect()
     }
 
+    /// The balancers of a host, by its place.
+    #[must_use]
+    pub fn balancers(&self, host: usize) -> &[Arc<Balancer>] {
+        self.balancers.get(host).map_or(&[], Vec::as_slice)
+    }
+
     /// The live side of a balancer of a host, by the places of both.
     #[must_use]
     pub fn balancer(&self, host: usize, index: usize) -> Option<&Arc<Balancer>> {

@@ -31,6 +31,7 @@ pub(crate) struct Balancer {
 struct BalancerParams {
     method: Option<Method>,
     attempts_max: Option<u32>,
+    timeout: Option<Duration>,
     no_failover: Option<bool>,
     sticky: Option<String>,
     separator: Option<Option<u8>>,
@@ -152,6 +153,7 @@ impl BalancerParams {
         BalancerSettings {
             method: self.method.unwrap_or(Method::ByRequests),
             attempts_max: self.attempts_max,
+            timeout: self.timeout.unwrap_or_default(),
             no_failover: self.no_failover.unwrap_or(false),
             sticky,
             fail_on_status: self.fail_on_status.clone().unwrap_or_default(),
@@ -180,7 +182,7 @@ impl BalancerParams {
             "failontimeout" => self.fail_on_timeout = Some(values::on_off(&value, &name)?),
             "forcerecovery" => self.force_recovery = Some(values::on_off(&value, &name)?),
             "timeout" => {
-                values::seconds(&value, &name, 0)?;
+                self.timeout = Some(values::seconds(&value, &name, 0)?);
                 note(
                     slot,
                     &key,

@@ -13,6 +13,7 @@ mod params;
 mod pass;
 mod reverse;
 mod settings;
+mod shown;
 mod url;
 mod via;
 mod worker;
@@ -31,6 +32,7 @@ pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
 pub(crate) use pass::{covered, translate};
 pub(crate) use reverse::respond_head;
+pub(crate) use shown::{status_words, sticky_words, traffic_words};
 pub(crate) use url::{Parts, check_target, proxy_error, split};
 pub(crate) use via::apply as apply_via;
 pub(crate) use worker::{Defaults, Worker, longest};
@@ -58,6 +60,7 @@ pub struct Host {
     skip_bad_fields: Option<bool>,
     receive_buffer: Option<Option<u32>>,
     source: Option<IpAddr>,
+    status: Option<bool>,
     timeout: Option<Duration>,
     /// `Timeout`, as the core has it, for workers without a limit.
     inherit: Option<bool>,
@@ -91,6 +94,11 @@ impl Host {
     /// `ProxyBadHeader Ignore`.
     pub(crate) fn skip_bad_fields(&self) -> bool {
         self.skip_bad_fields.unwrap_or(false)
+    }
+
+    /// `ProxyStatus On`: server-status shows balancers.
+    pub(crate) fn shows_balancers(&self) -> bool {
+        self.status.unwrap_or(false)
     }
 
     /// The worker with the longest URL that the target begins with.
@@ -500,12 +508,8 @@ impl Module for Proxy {
             accepts: &["ProxyStatus On", "ProxyStatus Full", "ProxyStatus Off"],
             refuses: &["ProxyStatus", "ProxyStatus x"],
             set: Set::Take1(|slot, word| {
-                if values::choice(word, "ProxyStatus", &["Off", "On", "Full"])? > 0 {
-                    let message =
-                        "ProxyStatus has no effect yet: the status page shows no balancers";
-                    let note = Diagnostic::note("RC0308", word.span(), message);
-                    slot.diagnostics.push(note);
-                }
+                let choice = values::choice(word, "ProxyStatus", &["Off", "On", "Full"])?;
+                slot.host.status = Some(choice > 0);
                 Ok(())
             }),
         },
@@ -573,6 +577,7 @@ impl Module for Proxy {
             skip_bad_fields: inner.skip_bad_fields.or(outer.skip_bad_fields),
             receive_buffer: inner.receive_buffer.or(outer.receive_buffer),
             source: inner.source.or(outer.source),
+            status: inner.status.or(outer.status),
             timeout: inner.timeout.or(outer.timeout),
             inherit,
         }

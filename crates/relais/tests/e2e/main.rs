@@ -18,6 +18,7 @@ mod hosts;
 mod lifecycle;
 mod origins;
 mod python;
+mod status;
 mod tls;
 mod tunnels;
 mod websocket;

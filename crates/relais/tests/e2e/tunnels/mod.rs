@@ -26,7 +26,7 @@ const GOING_AWAY: &[u8] = b"\x88\x02\x03\xe9";
 const LOGGED: &str = "LogFormat \"%>s %{tunnel-end}x\" named\nCustomLog DIR/named.log named\n";
 
 /// Both ends of a new tunnel: the client's and the origin's.
-fn open(listener: &TcpListener, proxy: &Running, target: &str) -> (Conn, Conn) {
+pub(crate) fn open(listener: &TcpListener, proxy: &Running, target: &str) -> (Conn, Conn) {
     let mut client = proxy.connect();
     client.send(&message(&HANDSHAKE.replace("/ws/x", target)));
     let mut origin = accepted(listener);
