@@ -5,14 +5,14 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use relais_http1::{
-    BodyDecoder, BodyLength, Expect, Fields, PageExtra, RequestHead, Step, Version, error_page,
-    reason, write_field, write_status_line,
+    BodyDecoder, BodyLength, Expect, Fields, PageExtra, RequestHead, ResponseBody, Step,
+    error_page, reason,
 };
 use relais_policy::{ErrorDocument, Exchange, FileBody, Outgoing, Respond};
 use relais_telemetry::{Level, httpdate};
 use tokio::time::{Duration, Instant};
 
-use crate::connection::Client;
+use crate::client::{Client, HeadOut, Outlet};
 use crate::download::is_managed;
 use crate::time::{until, write_all_within};
 use crate::turn::{self, First, Next, Sent, Turn};
@@ -41,10 +41,17 @@ pub(crate) enum Body {
 /// Sends an answer of relais' own and sees to the request's body.
 pub(crate) async fn own(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     respond: &Respond,
     body: Body,
 ) -> Next {
+    let unopened;
+    let respond = if client.outlet().opens() && (200..300).contains(&respond.status) {
+        unopened = Respond::logged(502, "what answers opens no WebSocket");
+        &unopened
+    } else {
+        respond
+    };
     if let Some(line) = &respond.log {
         let level = if respond.status >= 500 {
             Level::Error
@@ -53,6 +60,11 @@ pub(crate) async fn own(
         };
         turn.log("core", level, line);
     }
+    let body = match client {
+        Client::Http1(_) => body,
+        // What is left of a stream's body is in nobody's way (RFC 9113 §8.1).
+        Client::Http2(_) => Body::Done,
+    };
     let document = error_document(turn, respond);
     if let Some(ErrorDocument::Local(path)) = &document {
         return local_document(turn, client, respond, path, body).await;
@@ -72,14 +84,26 @@ pub(crate) async fn own(
         Some(first) => (first.respond, Some(respond.status)),
         None => (replaced.as_ref().unwrap_or(respond), None),
     };
-    let out = compose(turn, respond, nested, keep, &mut sent);
+    let mut outlet = client.outlet();
+    let mut out = Vec::with_capacity(512);
+    let mut head = outlet.head(&mut out);
+    let page = compose(turn, respond, nested, keep, &mut head, &mut sent);
     if turn.spec().first_byte {
         sent.first_byte = Some(turn.begun.elapsed());
     }
-    sent.bytes = out.len() as u64;
-    let mut written = write_all_within(turn.spec().timeout, &mut client.stream, &out).await;
+    sent.bytes = head.size();
+    let length = respond
+        .file
+        .as_ref()
+        .map_or(page.len() as u64, |file| content_length(turn, file));
+    let mut written = outlet.begin(sent.status, head, ResponseBody::Length(length));
+    out.extend_from_slice(&page);
+    sent.bytes += out.len() as u64;
+    if written.is_ok() {
+        written = write_all_within(turn.client_timeout(), &mut outlet, &out).await;
+    }
     if let (Ok(()), Some(file)) = (&written, &respond.file) {
-        written = send_file(turn, client, file, &mut sent).await;
+        written = send_file(turn, &mut outlet, file, &mut sent).await;
     }
     let next = match written {
         Err(_) => Next::Drop,
@@ -93,19 +117,25 @@ pub(crate) async fn own(
 /// Bytes of a file that are read and sent at a time.
 const PIECE: usize = 64 * 1024;
 
+/// Bytes of a file that are sent: none to HEAD.
+fn content_length(turn: &Turn<'_>, file: &FileBody) -> u64 {
+    if turn.exchange.head.method() == b"HEAD" {
+        0
+    } else {
+        file.length
+    }
+}
+
 /// Sends a file in pieces that are read off this thread. One that has become
 /// shorter than was announced is an error, on which the connection ends.
 async fn send_file(
     turn: &Turn<'_>,
-    client: &mut Client,
+    outlet: &mut Outlet<'_>,
     body: &FileBody,
     sent: &mut Sent,
 ) -> io::Result<()> {
-    if turn.exchange.head.method() == b"HEAD" {
-        return Ok(());
-    }
     let mut piece = Vec::new();
-    let (mut offset, mut left) = (body.offset, body.length);
+    let (mut offset, mut left) = (body.offset, content_length(turn, body));
     while left > 0 {
         let file = Arc::clone(&body.file);
         let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
@@ -119,7 +149,7 @@ async fn send_file(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let part = bytes.get(..count).unwrap_or_default();
-        write_all_within(turn.spec().timeout, &mut client.stream, part).await?;
+        write_all_within(turn.client_timeout(), outlet, part).await?;
         offset += count as u64;
         left -= count as u64;
         sent.body += count as u64;
@@ -156,7 +186,7 @@ fn in_place_of(respond: &Respond, document: ErrorDocument) -> Respond {
 /// to it by GET (httpd's `ap_die`).
 async fn local_document(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     respond: &Respond,
     path: &[u8],
     body: Body,
@@ -217,6 +247,7 @@ fn compose(
     respond: &Respond,
     nested: Option<u16>,
     keep: bool,
+    out: &mut HeadOut<'_>,
     sent: &mut Sent,
 ) -> Vec<u8> {
     let (mut always, mut fields) = lists(turn, respond);
@@ -231,7 +262,7 @@ fn compose(
     // httpd answers `OPTIONS *` before its filters are there.
     let filtered = turn.exchange.path != b"*";
     if !filtered || turn.exchange.finish_head(&mut outgoing).is_ok() {
-        return write(turn, respond, nested, keep, (&always, &fields), sent);
+        return write(turn, respond, nested, keep, (&always, &fields), out, sent);
     }
     turn.log(
         "http",
@@ -240,7 +271,7 @@ fn compose(
     );
     let respond = Respond::status(500);
     let (always, fields) = lists(turn, &respond);
-    write(turn, &respond, nested, false, (&always, &fields), sent)
+    write(turn, &respond, nested, false, (&always, &fields), out, sent)
 }
 
 /// The fields of an answer as httpd's two lists have them.
@@ -284,6 +315,7 @@ fn write(
     nested: Option<u16>,
     keep: bool,
     (always, fields): (&Fields, &Fields),
+    out: &mut HeadOut<'_>,
     sent: &mut Sent,
 ) -> Vec<u8> {
     let status = match turn.first {
@@ -291,49 +323,46 @@ fn write(
         Some(first) if respond.status == 200 => first.respond.status,
         _ => respond.status,
     };
-    let own;
-    let page = match &respond.body {
-        Some(body) => body,
-        None => {
-            own = standard_page(turn, respond, nested);
-            &own
-        }
+    let mut page = match &respond.body {
+        Some(body) => body.clone(),
+        None => standard_page(turn, respond, nested),
     };
-    let mut out = Vec::with_capacity(512 + page.len());
     let phrase = respond.reason.unwrap_or_else(|| reason(status));
     // Both parts are relais' own words, so the line cannot be refused.
-    let _ = write_status_line(&mut out, Version::Http11, status, phrase.as_bytes());
-    let mut field = |out: &mut Vec<u8>, name: &[u8], value: &[u8]| {
-        write_field(out, name, value);
+    let _ = out.status_line(status, phrase.as_bytes());
+    let mut field = |out: &mut HeadOut<'_>, name: &[u8], value: &[u8]| {
+        out.field(name, value);
         // Only for the log, which does without a field that does not fit.
         let _ = sent.fields.push(name, value);
     };
-    field(&mut out, b"Date", &httpdate::date_header(turn.exchange.now));
-    field(&mut out, b"Server", turn.spec().server_tokens.as_bytes());
+    field(out, b"Date", &httpdate::date_header(turn.exchange.now));
+    field(out, b"Server", turn.spec().server_tokens.as_bytes());
     let is_type = |name: &[u8]| name.eq_ignore_ascii_case(b"Content-Type");
     for (name, value) in always
         .iter()
         .chain(fields)
         .filter(|(name, _)| !is_managed(name) && !is_type(name))
     {
-        field(&mut out, name, value);
+        field(out, name, value);
     }
     // RFC 9110 §6.4.1: these statuses have no content, and a page behind them
     // would be read as the next response.
     let bodiless = matches!(status, 204 | 304);
-    let page: &[u8] = if status == 205 { b"" } else { page };
+    if status == 205 {
+        page.clear();
+    }
     let is_head = turn.exchange.head.method() == b"HEAD";
     let length = match &respond.file {
         Some(file) => Some(file.length),
         None => (!is_head).then_some(page.len() as u64),
     };
     if let Some(length) = length.filter(|_| !bodiless) {
-        field(&mut out, b"Content-Length", length.to_string().as_bytes());
+        field(out, b"Content-Length", length.to_string().as_bytes());
     }
     let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
     match upgrade {
-        Some((_, protocol)) => turn.write_upgrade(protocol, keep, &mut out),
-        None => turn.write_connection(keep, &mut out),
+        Some((_, protocol)) => turn.write_upgrade(protocol, keep, out),
+        None => turn.write_connection(keep, out),
     }
     // httpd says what the content is behind all else.
     let mut types = always
@@ -341,17 +370,16 @@ fn write(
         .chain(fields)
         .filter(|(name, _)| is_type(name));
     if let Some((name, value)) = types.next() {
-        field(&mut out, name, value);
+        field(out, name, value);
     } else if (respond.is_generated() || is_page(respond)) && !bodiless && !page.is_empty() {
-        field(&mut out, b"Content-Type", b"text/html; charset=iso-8859-1");
+        field(out, b"Content-Type", b"text/html; charset=iso-8859-1");
     }
-    out.extend_from_slice(b"\r\n");
-    if !is_head && !bodiless {
-        out.extend_from_slice(page);
-        sent.body = page.len() as u64;
+    if is_head || bodiless {
+        page.clear();
     }
+    sent.body = page.len() as u64;
     sent.status = status;
-    out
+    page
 }
 
 /// Whether what is sent is the page of a status, or a text in its place.
@@ -394,7 +422,10 @@ fn may_discard(turn: &Turn<'_>) -> bool {
 
 /// Reads the request's body to its end; false when it is too long, too slow or
 /// malformed.
-async fn discard(turn: &mut Turn<'_>, client: &mut Client) -> bool {
+async fn discard(turn: &mut Turn<'_>, client: &mut Client<'_>) -> bool {
+    let Some(client) = client.http1() else {
+        return true;
+    };
     let mut decoder = BodyDecoder::new(turn.exchange.meta.body);
     let mut left = DISCARD_MAX;
     let end = Instant::now() + DISCARD_TIME;

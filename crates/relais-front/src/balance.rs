@@ -9,13 +9,13 @@ use relais_upstream::{Ask, Balancer, Choice, ConnectError, Member};
 use tokio::time::Instant;
 
 use crate::answer::{self, Body};
-use crate::connection::Client;
+use crate::client::Client;
 use crate::forward;
 use crate::handshake;
 use crate::turn::{Next, Turn, Verdict};
 
 /// Forwards a request to one of a balancer's members.
-pub(crate) async fn run(mut turn: Turn<'_>, client: &mut Client, balanced: &Balanced) -> Next {
+pub(crate) async fn run(mut turn: Turn<'_>, client: &mut Client<'_>, balanced: &Balanced) -> Next {
     let turn = &mut turn;
     if let Err(error) = forward::check_arrived(turn, client) {
         return forward::broken(turn, client, &error).await;
@@ -115,7 +115,7 @@ fn judge(turn: &mut Turn<'_>, balancer: &Balancer, member: &Member) {
     }
 }
 
-async fn nobody(turn: &mut Turn<'_>, client: &mut Client, name: &str) -> Next {
+async fn nobody(turn: &mut Turn<'_>, client: &mut Client<'_>, name: &str) -> Next {
     let message =
         format!("AH01170: {name}: all members are in error or stopped, or the session's is");
     turn.log("proxy_balancer", Level::Error, &message);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::generation::Generation;
 use crate::handshake;
+use crate::http2;
 use crate::input::Input;
 use crate::proxy_protocol;
 use crate::status::Seat;
@@ -32,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// One client's connection between two requests.
-pub(crate) struct Client {
+pub(crate) struct Http1 {
     pub(crate) stream: Stream,
     pub(crate) input: Input,
     pub(crate) facts: Connection,
@@ -42,6 +43,8 @@ pub(crate) struct Client {
     pub(crate) misdirected: bool,
     /// What the status page shows of it.
     pub(crate) seat: Rc<Seat>,
+    /// HTTP/2 was agreed on in the handshake.
+    pub(crate) http2: bool,
 }
 
 /// A request head as it came, or why none did.
@@ -68,6 +71,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
         local: plain(local),
         secure: false,
         requests: 0,
+        stream: None,
     };
     if !introduced(&worker, &mut stream, &mut facts).await {
         return;
@@ -75,6 +79,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     let Some(mut client) = secured(&worker, stream, facts).await else {
         return;
     };
+    if http2::spoken(&worker, &mut client).await {
+        // Boxed, since a connection of HTTP/1 is to have no room for it.
+        return Box::pin(http2::serve(worker, client)).await;
+    }
     loop {
         if !client.wait(&worker).await {
             return;
@@ -100,14 +108,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
 }
 
 /// Does the handshake on a port of TLS; `None` when it failed.
-async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<Client> {
-    let client = |stream| Client {
+async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<Http1> {
+    let client = |stream| Http1 {
         stream,
         input: Input::default(),
         facts,
         tls: None,
         misdirected: false,
         seat: worker.seats.take(facts.peer),
+        http2: false,
     };
     let (generation, _) = worker.generation();
     let site = &generation.site;
@@ -124,13 +133,14 @@ async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<C
         if let Some(own) = generation.tls.server(host.index) {
             server = Arc::clone(own);
         }
-        Some(server.config())
+        Some(server.config(&asked.alpn))
     });
     let end = Instant::now() + first.spec.timeout;
     match tokio::time::timeout_at(end, handshake).await {
         Ok(Ok((stream, settled))) => {
             let mut client = client(Stream::Tls(Box::new(stream)));
             client.facts.secure = true;
+            client.http2 = settled.alpn.as_deref() == Some(b"h2");
             client.tls = Some(Rc::new(Facts {
                 server,
                 name: settled.name,
@@ -204,10 +214,10 @@ async fn introduced(worker: &Worker, tcp: &mut TcpStream, facts: &mut Connection
     }
 }
 
-impl Client {
+impl Http1 {
     /// Waits for the first byte of a request without holding a buffer; false
     /// when there will be none.
-    async fn wait(&mut self, worker: &Worker) -> bool {
+    pub(crate) async fn wait(&mut self, worker: &Worker) -> bool {
         if !self.input.is_empty() {
             return true;
         }

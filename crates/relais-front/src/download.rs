@@ -5,12 +5,13 @@ use std::io;
 
 use relais_http1::{
     BodyDecoder, BodyEncoder, Fields, Parse, ResponseBody, ResponseError, ResponseHead,
-    ResponseLimits, Step, Version, strip_hop_by_hop, write_field, write_status_line,
+    ResponseLimits, Step, Version, strip_hop_by_hop,
 };
 use relais_policy::{Forward, Outgoing, Respond, Unfit};
-use relais_stream::{ReadHalf, WriteHalf};
+use relais_stream::ReadHalf;
 use relais_telemetry::httpdate;
 
+use crate::client::{HeadOut, Outlet};
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
 use crate::time::{within, write_all_within};
@@ -63,6 +64,8 @@ pub(crate) enum Trouble {
     Interim,
     /// The body broke off; the client has a part of it.
     CutBody(String),
+    /// A stream was to become a WebSocket, and to its client any success would mean that it has.
+    NotOpened(u16),
     /// The client does not take the response.
     Client,
 }
@@ -103,6 +106,9 @@ impl fmt::Display for Trouble {
             ),
             Self::Interim => f.write_str("the origin sends interim responses without end"),
             Self::CutBody(why) => write!(f, "AH01110: error reading response: {why}"),
+            Self::NotOpened(status) => {
+                write!(f, "the origin opened no WebSocket, but answered {status}")
+            }
             Self::Client => f.write_str("the client closed the connection"),
         }
     }
@@ -122,7 +128,7 @@ impl Download<'_, '_> {
         mut self,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
-        to: &mut WriteHalf<'_>,
+        to: &mut Outlet<'_>,
     ) -> Result<Finished, Trouble> {
         let mut head = self.turn.worker.responses.lend();
         for number in 0..INTERIM_MAX {
@@ -209,18 +215,21 @@ impl Download<'_, '_> {
     async fn relay_interim(
         &mut self,
         head: &mut ResponseHead,
-        to: &mut WriteHalf<'_>,
+        to: &mut Outlet<'_>,
     ) -> Result<(), Trouble> {
         strip_hop_by_hop(&mut head.fields);
         // An interim response has no content (RFC 9110 §15.2).
         head.fields.remove("Content-Length");
-        let mut out = Vec::with_capacity(128);
+        let mut text = Vec::with_capacity(128);
+        let mut out = to.head(&mut text);
         status_line(head, &mut out)?;
         for (name, value) in &head.fields {
-            write_field(&mut out, name, value);
+            out.field(name, value);
         }
-        out.extend_from_slice(b"\r\n");
-        self.write(&out, to).await
+        self.sent.bytes += out.size();
+        to.interim(head.status(), out)
+            .map_err(|_| Trouble::Client)?;
+        self.write(&text, to).await
     }
 
     async fn relay_final(
@@ -228,11 +237,15 @@ impl Download<'_, '_> {
         head: &mut ResponseHead,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
-        to: &mut WriteHalf<'_>,
+        to: &mut Outlet<'_>,
     ) -> Result<Finished, Trouble> {
         if self.forward.treatment.overrides.contains(head.status()) {
             self.turn.verdict.set(Verdict::Status(head.status()));
             return Ok(Finished::Overridden(overridden(head)));
+        }
+        if to.opens() && (200..300).contains(&head.status()) {
+            self.turn.verdict.set(Verdict::Status(head.status()));
+            return Err(Trouble::NotOpened(head.status()));
         }
         let method = self.turn.exchange.head.method();
         let framing = head.framing(method).map_err(Trouble::Malformed)?;
@@ -244,7 +257,11 @@ impl Download<'_, '_> {
             phase(&self.turn.exchange, head);
         }
         let mut out = self.turn.worker.texts.lend();
-        self.compose(head, body, keep_alive, &mut out)?;
+        let mut head_out = to.head(&mut out);
+        self.compose(head, body, keep_alive, &mut head_out)?;
+        self.sent.bytes += head_out.size();
+        to.begin(head.status(), head_out, body)
+            .map_err(|_| Trouble::Client)?;
         self.sent.status = head.status();
         self.turn.verdict.set(Verdict::Status(head.status()));
         std::mem::swap(&mut self.sent.fields, &mut head.fields);
@@ -264,12 +281,13 @@ impl Download<'_, '_> {
     }
 
     /// The framing towards the client: a length stays a length; anything else
-    /// is chunked, or ends with the connection for HTTP/1.0.
+    /// is chunked, or ends with the connection for HTTP/1.0 and the stream for
+    /// HTTP/2.
     fn client_framing(&self, origin: ResponseBody) -> ResponseBody {
         match origin {
             ResponseBody::None | ResponseBody::Length(_) => origin,
-            _ if self.turn.exchange.head.version() == Version::Http10 => ResponseBody::UntilClose,
-            _ => ResponseBody::Chunked,
+            _ if self.turn.exchange.head.version() == Version::Http11 => ResponseBody::Chunked,
+            _ => ResponseBody::UntilClose,
         }
     }
 
@@ -280,7 +298,7 @@ impl Download<'_, '_> {
         head: &mut ResponseHead,
         body: ResponseBody,
         keep: bool,
-        out: &mut Vec<u8>,
+        out: &mut HeadOut<'_>,
     ) -> Result<(), Trouble> {
         let upgrade = (head.status() == 426)
             .then(|| head.fields.get("Upgrade").map(<[u8]>::to_vec))
@@ -310,14 +328,14 @@ impl Download<'_, '_> {
                 &now
             }
         };
-        write_field(out, b"Date", date);
+        out.field(b"Date", date);
         let server = always
             .get("Server")
             .or_else(|| head.fields.get("Server"))
             .unwrap_or_else(|| self.turn.spec().server_tokens.as_bytes());
-        write_field(out, b"Server", server);
+        out.field(b"Server", server);
         for (name, value) in always.iter().filter(|(name, _)| !is_managed(name)) {
-            write_field(out, name, value);
+            out.field(name, value);
         }
         // A type set for every answer goes over the origin's.
         if always.contains("Content-Type") {
@@ -334,9 +352,8 @@ impl Download<'_, '_> {
             None => self.turn.write_connection(keep, out),
         }
         if body == ResponseBody::Chunked {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            out.field(b"Transfer-Encoding", b"chunked");
         }
-        out.extend_from_slice(b"\r\n");
         Ok(())
     }
 
@@ -346,7 +363,7 @@ impl Download<'_, '_> {
         head: &ResponseHead,
         body: ResponseBody,
         transfer_coded: bool,
-        out: &mut Vec<u8>,
+        out: &mut HeadOut<'_>,
     ) {
         let mut length_seen = transfer_coded;
         for (name, value) in httpd_order(&head.fields) {
@@ -354,16 +371,16 @@ impl Download<'_, '_> {
             if is(b"Content-Length") {
                 let length = self.client_length(head.status(), body, value);
                 if let Some(length) = length.filter(|_| !length_seen) {
-                    write_field(out, name, length.to_string().as_bytes());
+                    out.field(name, length.to_string().as_bytes());
                 }
                 length_seen = true;
             } else if !is(b"Date") && !is(b"Server") && !is(b"Transfer-Encoding") {
-                write_field(out, name, value);
+                out.field(name, value);
             }
         }
         // The length stays, whatever the configuration does to its field.
         if let (ResponseBody::Length(length), false) = (body, length_seen) {
-            write_field(out, b"Content-Length", length.to_string().as_bytes());
+            out.field(b"Content-Length", length.to_string().as_bytes());
         }
     }
 
@@ -391,7 +408,7 @@ impl Download<'_, '_> {
         out: &mut Vec<u8>,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
-        to: &mut WriteHalf<'_>,
+        to: &mut Outlet<'_>,
     ) -> Result<(), Trouble> {
         let mut decoder = BodyDecoder::new(origin);
         let mut encoder = BodyEncoder::new(client);
@@ -419,7 +436,9 @@ impl Download<'_, '_> {
         }
         let cut = |_| Trouble::CutBody("less content than announced".to_owned());
         encoder.end(Some(&decoder.trailers), out).map_err(cut)?;
-        self.flush(out, to).await
+        self.flush(out, to).await?;
+        to.finish(Some(&decoder.trailers))
+            .map_err(|_| Trouble::Client)
     }
 
     /// Reads more of the body; false when the origin's end of the connection
@@ -445,7 +464,7 @@ impl Download<'_, '_> {
         encoder: &mut BodyEncoder,
         bytes: &[u8],
         out: &mut Vec<u8>,
-        to: &mut WriteHalf<'_>,
+        to: &mut Outlet<'_>,
     ) -> Result<(), Trouble> {
         let length = bytes.len() as u64;
         let too_much = |_| Trouble::CutBody("more content than announced".to_owned());
@@ -465,7 +484,7 @@ impl Download<'_, '_> {
         }
     }
 
-    async fn flush(&mut self, out: &mut Vec<u8>, to: &mut WriteHalf<'_>) -> Result<(), Trouble> {
+    async fn flush(&mut self, out: &mut Vec<u8>, to: &mut Outlet<'_>) -> Result<(), Trouble> {
         if out.is_empty() {
             return Ok(());
         }
@@ -474,9 +493,9 @@ impl Download<'_, '_> {
         result
     }
 
-    async fn write(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) -> Result<(), Trouble> {
+    async fn write(&mut self, bytes: &[u8], to: &mut Outlet<'_>) -> Result<(), Trouble> {
         self.sent.bytes += bytes.len() as u64;
-        write_all_within(self.turn.spec().timeout, to, bytes)
+        write_all_within(self.turn.client_timeout(), to, bytes)
             .await
             .map_err(|_| Trouble::Client)
     }
@@ -512,7 +531,7 @@ pub(crate) fn httpd_order(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8]
 }
 
 /// Writes the origin's status and reason phrase.
-pub(crate) fn status_line(head: &ResponseHead, out: &mut Vec<u8>) -> Result<(), Trouble> {
-    write_status_line(out, Version::Http11, head.status(), head.reason())
+pub(crate) fn status_line(head: &ResponseHead, out: &mut HeadOut<'_>) -> Result<(), Trouble> {
+    out.status_line(head.status(), head.reason())
         .map_err(|_| Trouble::Malformed(ResponseError::Reason))
 }

@@ -19,9 +19,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::answer::{self, Body};
-use crate::connection::Client;
+use crate::client::Client;
 use crate::download::{Download, Finished, Trouble};
 use crate::handshake::{self, Asked};
+use crate::http2;
 use crate::input::Input;
 use crate::time::{write_all_within, write_counted};
 use crate::turn::{Next, Sent, Turn, Verdict};
@@ -65,7 +66,7 @@ enum Attempt {
 /// Forwards a request; `asked` holds what a valid upgrade asks for.
 pub(crate) async fn run(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     forward: &Forward,
     asked: Option<Asked>,
 ) -> Next {
@@ -92,7 +93,11 @@ pub(crate) async fn connection(turn: &Turn<'_>, forward: &Forward) -> Result<Lea
 }
 
 /// Answers a request whose body is broken from the start.
-pub(crate) async fn broken(turn: &mut Turn<'_>, client: &mut Client, error: &BodyError) -> Next {
+pub(crate) async fn broken(
+    turn: &mut Turn<'_>,
+    client: &mut Client<'_>,
+    error: &BodyError,
+) -> Next {
     let message = format!("request body: {}", error.reason());
     turn.log("core", Level::Info, &message);
     answer::own(turn, client, &Respond::status(400), Body::Lost).await
@@ -102,19 +107,17 @@ pub(crate) async fn broken(turn: &mut Turn<'_>, client: &mut Client, error: &Bod
 /// client.
 pub(crate) async fn carry(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     forward: &Forward,
     asked: Option<Asked>,
     mut lease: Lease,
 ) -> Next {
     turn.url.clone_from(&forward.url);
     let worker = &forward.worker;
-    let limit = turn.spec().timeout;
+    let limit = turn.client_timeout();
     if forward.treatment.continue_here
         && turn.exchange.meta.expect == Expect::Continue
-        && write_all_within(limit, &mut client.stream, b"HTTP/1.1 100 Continue\r\n\r\n")
-            .await
-            .is_err()
+        && go_on(limit, client).await.is_err()
     {
         return Next::Drop;
     }
@@ -162,12 +165,26 @@ pub(crate) async fn carry(
     }
 }
 
+/// Tells the client to send its body.
+async fn go_on(limit: Duration, client: &mut Client<'_>) -> io::Result<()> {
+    let mut outlet = client.outlet();
+    let mut text = Vec::new();
+    let mut head = outlet.head(&mut text);
+    head.status_line(100, b"Continue")
+        .map_err(io::Error::other)?;
+    outlet.interim(100, head)?;
+    write_all_within(limit, &mut outlet, &text).await
+}
+
 /// Looks through what has arrived of a chunked body, so that a request whose
 /// framing is broken from the start costs its origin nothing.
-pub(crate) fn check_arrived(turn: &Turn<'_>, client: &Client) -> Result<(), BodyError> {
+pub(crate) fn check_arrived(turn: &Turn<'_>, client: &mut Client<'_>) -> Result<(), BodyError> {
     if turn.exchange.meta.body != BodyLength::Chunked {
         return Ok(());
     }
+    let Some(client) = client.http1() else {
+        return Ok(());
+    };
     let mut decoder = BodyDecoder::new(BodyLength::Chunked);
     let mut rest = client.input.bytes();
     while let Step::Data { consumed, .. } = decoder.step(rest)? {
@@ -210,14 +227,14 @@ fn may_repeat(turn: &Turn<'_>) -> bool {
 
 async fn attempt(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     lease: &mut Lease,
     input: &mut Input,
     forward: &Forward,
     shared: &Shared,
     sent: &mut Sent,
 ) -> Attempt {
-    let (mut client_read, mut client_write) = client.stream.split();
+    let (incoming, mut outlet, watch) = client.split();
     let (mut origin_read, mut origin_write) = lease.stream.split();
     let limit = forward.worker.timeout;
     // An origin that refuses the rest of a head may have answered its start, so
@@ -236,9 +253,9 @@ async fn attempt(
             forward,
             sent,
         };
-        let download = download.run(&mut origin_read, input, &mut client_write);
+        let download = download.run(&mut origin_read, input, &mut outlet);
         if shared.upload_done.get() {
-            finish(download.await)
+            unless_gone(watch, pin!(download)).await
         } else {
             let upload = Upload {
                 turn,
@@ -246,8 +263,8 @@ async fn attempt(
                 worker: &forward.worker,
                 received: &received,
             };
-            let upload = upload.run(&mut client_read, &mut client.input, &mut origin_write);
-            both(shared, pin!(upload), pin!(download)).await
+            let upload = upload.run(incoming, &mut origin_write);
+            both(shared, watch, pin!(upload), pin!(download)).await
         }
     };
     turn.received += received.get();
@@ -261,10 +278,31 @@ fn finish(result: Result<Finished, Trouble>) -> Attempt {
     }
 }
 
+/// Receives the response, as long as the client wants it.
+async fn unless_gone(
+    watch: Option<&http2::Sender>,
+    mut download: Pin<&mut impl Future<Output = Result<Finished, Trouble>>>,
+) -> Attempt {
+    poll_fn(|context: &mut Context<'_>| {
+        let result = download.as_mut().poll(context).map(finish);
+        if result.is_pending() && has_gone(watch, context) {
+            return Poll::Ready(Attempt::Failed(Trouble::Client));
+        }
+        result
+    })
+    .await
+}
+
+/// Whether the client has given the request up. Asked last, so that a full window is told from a reset by the same waker.
+fn has_gone(watch: Option<&http2::Sender>, context: &mut Context<'_>) -> bool {
+    watch.is_some_and(|sender| sender.poll_gone(context).is_ready())
+}
+
 /// Runs both directions until the response has ended or the client failed. An
 /// origin that takes no more of the body may still have an answer to give.
 async fn both(
     shared: &Shared,
+    watch: Option<&http2::Sender>,
     mut upload: Pin<&mut impl Future<Output = Result<(), UploadError>>>,
     mut download: Pin<&mut impl Future<Output = Result<Finished, Trouble>>>,
 ) -> Attempt {
@@ -278,14 +316,18 @@ async fn both(
                 Err(error) => return Poll::Ready(Attempt::Client(error)),
             }
         }
-        download.as_mut().poll(context).map(finish)
+        let result = download.as_mut().poll(context).map(finish);
+        if result.is_pending() && has_gone(watch, context) {
+            return Poll::Ready(Attempt::Failed(Trouble::Client));
+        }
+        result
     })
     .await
 }
 
 async fn conclude(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     forward: &Forward,
     asked: Option<Asked>,
     finished: Finished,
@@ -304,8 +346,8 @@ async fn conclude(
                 for phase in turn.exchange.site.phases.response {
                     phase(&turn.exchange, &mut head);
                 }
-                let member = turn.member.take();
-                handshake::plan(turn, forward, &head, accepted, lease, input, member)
+                let answer = client.outlet();
+                handshake::plan(turn, forward, &head, answer, accepted, lease, input)
             }
             Err(message) => {
                 turn.log("proxy_http", Level::Error, &format!("AH00898: {message}"));
@@ -348,7 +390,7 @@ pub(crate) fn proxy_error(status: u16, detail: impl Into<String>) -> Respond {
 
 pub(crate) async fn unreachable(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     worker: &WorkerSpec,
     error: &ConnectError,
 ) -> Next {
@@ -373,7 +415,7 @@ pub(crate) fn log_unreachable(turn: &Turn<'_>, worker: &WorkerSpec, error: &Conn
 
 async fn failed(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     worker: &WorkerSpec,
     trouble: Trouble,
     sent: &Sent,
@@ -393,7 +435,9 @@ async fn failed(
         &format!("{trouble}: {} returned by {path}", worker.name),
     );
     if shared.started.get() {
-        if shared.until_close.get() {
+        if shared.until_close.get()
+            && let Some(client) = client.http1()
+        {
             // A plain end would make the part look like the whole; the client
             // gets a reset.
             let descriptor = client.stream.as_fd();
@@ -413,7 +457,7 @@ async fn failed(
 
 async fn client_failed(
     turn: &mut Turn<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     error: UploadError,
     sent: &Sent,
     shared: &Shared,
@@ -430,15 +474,19 @@ async fn client_failed(
     }
 }
 
-/// Whether an interim response may go to the client: HTTP/1.0 has none, and
-/// `100 Continue` goes only to a client that waits for it.
+/// Whether an interim response may go to the client: HTTP/1.0 has none,
+/// `100 Continue` goes only to a client that waits for it, and 103 goes by
+/// HTTP/2 where `H2EarlyHints` says so.
 pub(crate) fn interim_allowed(turn: &Turn<'_>, interim: Interim, status: u16) -> bool {
     let wanted = match interim {
         Interim::None => false,
         Interim::All => true,
         Interim::Asked => status != 100 || turn.exchange.meta.expect == Expect::Continue,
     };
-    wanted && turn.exchange.head.version() == Version::Http11
+    let hint = status == 103 && turn.connection().stream.is_some();
+    wanted
+        && turn.exchange.head.version() != Version::Http10
+        && (!hint || turn.spec().http2.early_hints)
 }
 
 /// The kinds of failure that mean the other end has gone.

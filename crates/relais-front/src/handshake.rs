@@ -12,15 +12,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relais_http1::{BodyLength, ResponseHead, Version, strip_hop_by_hop, write_field};
+use relais_http1::{BodyLength, ResponseBody, ResponseHead, Version, strip_hop_by_hop};
 use relais_policy::{Forward, Respond, RouteSpec, TunnelRate, TunnelSize, TunnelTime};
 use relais_stream::Parts;
 use relais_telemetry::Level;
 use relais_tunnel::{Handoff, PerSide, Permit, Quota, Rate, Route, RouteNames, TunnelLimits, Wire};
-use relais_upstream::{Lease, Stream, Use};
+use relais_upstream::{Lease, Stream};
 use relais_websocket::Key;
 
-use crate::connection::Client;
+use crate::client::Outlet;
+use crate::connection::Http1;
 use crate::download::{httpd_order, status_line};
 use crate::input::Input;
 use crate::record::{self, TunnelRecord};
@@ -66,7 +67,7 @@ pub(crate) fn check(turn: &Turn<'_>, forward: &Forward) -> Result<Asked, Respond
         turn.exchange.meta.body,
         BodyLength::None | BodyLength::Length(0)
     );
-    let is_11 = head.version() == Version::Http11;
+    let is_11 = head.version() != Version::Http10;
     if !protocols(list).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
         let sound = is_11 && !has_body && turn.exchange.meta.connection_upgrade;
         return if sound {
@@ -175,30 +176,39 @@ fn protocols(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Writes the 101 as httpd does (the origin's fields in order, then
 /// `Connection` and `Upgrade`) and gathers what the engine needs.
 pub(crate) fn plan(
-    turn: &Turn<'_>,
+    turn: &mut Turn<'_>,
     forward: &Forward,
     head: &ResponseHead,
+    outlet: Outlet<'_>,
     (websocket, permit): (bool, Permit),
     lease: Lease,
     mut input: Input,
-    member: Option<Use>,
 ) -> Next {
     let mut fields = head.fields.clone();
     // A 101 has no content; a length in it would belong to nothing.
     fields.remove("Content-Length");
     let protocol = fields.get("Upgrade").unwrap_or_default().to_vec();
     strip_hop_by_hop(&mut fields);
+    if turn.connection().stream.is_some() {
+        // The key was relais' own (RFC 8441 §5).
+        fields.remove("Sec-WebSocket-Accept");
+    }
     let mut to_client = Vec::with_capacity(512);
-    if let Err(trouble) = status_line(head, &mut to_client) {
+    let mut out = outlet.head(&mut to_client);
+    if let Err(trouble) = status_line(head, &mut out) {
         turn.log("proxy_http", Level::Error, &trouble.to_string());
         return Next::Drop;
     }
     for (name, value) in httpd_order(&fields) {
-        write_field(&mut to_client, name, value);
+        out.field(name, value);
     }
-    to_client.extend_from_slice(b"Connection: Upgrade\r\n");
-    write_field(&mut to_client, b"Upgrade", &protocol);
-    to_client.extend_from_slice(b"\r\n");
+    out.field(b"Connection", b"Upgrade");
+    out.field(b"Upgrade", &protocol);
+    let head_size = out.size();
+    // RFC 8441 §5: where HTTP/1.1 switches, a stream says 200.
+    if outlet.begin(200, out, ResponseBody::UntilClose).is_err() {
+        return Next::Drop;
+    }
     let to_client_head = to_client.len();
     to_client.extend_from_slice(&input.take(&turn.worker.buffers));
     let sent = Sent {
@@ -207,7 +217,7 @@ pub(crate) fn plan(
         first_byte: turn.spec().first_byte.then(|| turn.begun.elapsed()),
         notes: relais_policy::Environment::default(),
         body: 0,
-        bytes: to_client_head as u64,
+        bytes: to_client_head as u64 + head_size,
     };
     // Any byte in either direction resets it; the larger of both sides' limits
     // counts, as in httpd.
@@ -218,6 +228,7 @@ pub(crate) fn plan(
         .any(|name| name.trim_ascii().starts_with(b"permessage-deflate"));
     let route = route(turn, forward);
     let (origin, counted) = lease.into_parts();
+    let member = turn.member.take();
     Next::Tunnel(Box::new(Plan {
         origin,
         to_client,
@@ -245,7 +256,10 @@ fn route(turn: &Turn<'_>, forward: &Forward) -> Arc<Route> {
         target: rule.map_or("", |route| &route.target),
         worker: &worker.name,
         origin: &format!("{}:{}", worker.host, worker.port),
-        via: "http/1.1",
+        via: match turn.connection().stream {
+            Some(_) => "h2",
+            None => "http/1.1",
+        },
         note: own.as_deref().unwrap_or_default(),
     })
 }
@@ -288,9 +302,18 @@ fn rate(rate: Option<TunnelRate>) -> Option<Rate> {
 }
 
 /// Hands both sockets to an engine; from here on no HTTP code touches them.
-pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Client, plan: Plan) {
+pub(crate) fn hand_off(worker: &Rc<Worker>, mut client: Http1, plan: Plan) {
     let to_origin = client.input.take(&worker.buffers);
-    let sockets = wire(client.stream).and_then(|near| Ok((near, wire(plan.origin)?)));
+    submit(worker, wire(client.stream), to_origin, plan);
+}
+
+/// The same for a stream, whose content passes over a socket of its own.
+pub(crate) fn hand_off_stream(worker: &Rc<Worker>, near: io::Result<OwnedFd>, plan: Plan) {
+    submit(worker, near.map(Wire::from), Vec::new(), plan);
+}
+
+fn submit(worker: &Rc<Worker>, near: io::Result<Wire<OwnedFd>>, to_origin: Vec<u8>, plan: Plan) {
+    let sockets = near.and_then(|near| Ok((near, wire(plan.origin)?)));
     let (near, far) = match sockets {
         Ok(sockets) => sockets,
         Err(error) => {

@@ -11,11 +11,13 @@
 mod accept;
 mod answer;
 mod balance;
+mod client;
 mod connection;
 mod download;
 mod forward;
 mod generation;
 mod handshake;
+mod http2;
 mod input;
 mod lent;
 pub mod listen;

@@ -15,13 +15,14 @@ use relais_policy::{
     SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
-use relais_tls::ClientTls;
+use relais_tls::{ClientTls, Facts};
 use relais_upstream::Use;
 use tokio::time::Instant;
 
 use crate::answer::{self, Body};
 use crate::balance;
-use crate::connection::{Arrival, Client, arrival, first_spec};
+use crate::client::{Client, HeadOut};
+use crate::connection::{Arrival, Http1, arrival, first_spec};
 use crate::forward;
 use crate::generation::{Generation, HostLogs};
 use crate::handshake::{self, Plan};
@@ -102,7 +103,7 @@ pub(crate) struct First<'a> {
 }
 
 /// Serves the request whose first bytes have arrived.
-pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
+pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Http1) -> Next {
     let (generation, sets) = worker.generation();
     let spec = first_spec(&generation.site, client.facts.local);
     let mut head = worker.requests.lend();
@@ -111,19 +112,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
         Arrival::Head(consumed) => consumed,
         Arrival::Gone => return Next::Drop,
         Arrival::TimedOut => {
-            return refuse(
-                worker,
-                &generation,
-                client,
-                &head,
-                (now, begun),
-                Respond::logged(408, "request head timed out"),
-            )
-            .await;
+            let respond = Respond::logged(408, "request head timed out");
+            return refuse1(worker, &generation, client, &head, (now, begun), respond).await;
         }
         Arrival::Bad(error) => {
             let respond = Respond::logged(error.status(), error.reason());
-            return refuse(worker, &generation, client, &head, (now, begun), respond).await;
+            return refuse1(worker, &generation, client, &head, (now, begun), respond).await;
         }
     };
     client.input.consume(consumed);
@@ -132,48 +126,93 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Client) -> Next {
             plain_on_tls: true,
             ..Respond::logged(400, "speaking plain HTTP to an SSL-enabled server port")
         };
-        return refuse(worker, &generation, client, &head, (now, begun), respond).await;
+        return refuse1(worker, &generation, client, &head, (now, begun), respond).await;
     }
     let tls = client.tls.clone();
     let meta = match head.check() {
         Ok(meta) => meta,
         Err(error) => {
             let respond = Respond::logged(error.status(), error.reason());
-            return refuse(worker, &generation, client, &head, (now, begun), respond).await;
+            return refuse1(worker, &generation, client, &head, (now, begun), respond).await;
         }
     };
-    let host = generation
-        .site
-        .host_for(client.facts.local, host_name(&head).as_deref());
-    client
-        .seat
-        .begin(&head, host.index, begun, &generation.site.server.status);
-    let running = || -> Arc<dyn Running> { Arc::<Generation>::clone(&generation) };
-    let mut exchange = Exchange::new(&generation.site, host, client.facts, &head, &meta, now);
+    let arrived = Arrived {
+        head: &head,
+        meta: &meta,
+        connection: client.facts,
+        tls: tls.as_deref(),
+        moment: (now, begun),
+        received: consumed as u64,
+        seat: Rc::clone(&client.seat),
+    };
+    answer(
+        worker,
+        (&generation, &sets),
+        &mut Client::Http1(client),
+        arrived,
+    )
+    .await
+}
+
+/// A request whose head is sound.
+pub(crate) struct Arrived<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) meta: &'a RequestMeta,
+    pub(crate) connection: Connection,
+    pub(crate) tls: Option<&'a Facts>,
+    /// The moment of its arrival by both clocks.
+    pub(crate) moment: (SystemTime, Instant),
+    /// Bytes of the head.
+    pub(crate) received: u64,
+    /// Where the status page finds its connection.
+    pub(crate) seat: Rc<Seat>,
+}
+
+/// Decides on a request and carries that out.
+pub(crate) async fn answer(
+    worker: &Worker,
+    (generation, sets): (&Arc<Generation>, &SectionSets),
+    client: &mut Client<'_>,
+    arrived: Arrived<'_>,
+) -> Next {
+    let Arrived {
+        head,
+        meta,
+        connection,
+        moment: (now, begun),
+        received,
+        tls,
+        seat,
+    } = arrived;
+    let name = host_name(head);
+    let host = generation.site.host_for(connection.local, name.as_deref());
+    let status = &generation.site.server.status;
+    seat.begin(head, host.index, begun, status);
+    let running = || -> Arc<dyn Running> { Arc::<Generation>::clone(generation) };
+    let mut exchange = Exchange::new(&generation.site, host, connection, head, meta, now);
     exchange.running = Some(&running);
     exchange.identity = worker.identity(now);
     exchange.load = load;
-    exchange.tls = tls.as_deref().map(|facts| facts as &dyn TlsFacts);
+    exchange.tls = tls.map(|facts| facts as &dyn TlsFacts);
     let decision = match meta.expect {
         Expect::Other => Decision::Respond(Respond::logged(
             417,
             "an expectation other than 100-continue",
         )),
-        _ => decide(&mut exchange, &sets).await,
+        _ => decide(&mut exchange, sets).await,
     };
-    let received = consumed as u64;
     let turn = Turn {
         worker,
-        generation: &generation,
+        generation,
         exchange,
         begun,
         received,
         url: Vec::new(),
         member: None,
         verdict: Cell::default(),
-        sets: &sets,
+        sets,
         first: None,
-        seat: Rc::clone(&client.seat),
+        seat,
     };
     carry_out(turn, client, decision).await
 }
@@ -195,15 +234,61 @@ pub(crate) async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> D
     }
 }
 
-/// Answers a request that could not be read; the connection closes.
-async fn refuse(
-    worker: &Rc<Worker>,
+/// Answers a request of HTTP/1 that could not be read; the connection closes.
+async fn refuse1(
+    worker: &Worker,
     generation: &Generation,
-    client: &mut Client,
+    client: &mut Http1,
     head: &RequestHead,
-    (now, begun): (SystemTime, Instant),
+    moment: (SystemTime, Instant),
     respond: Respond,
 ) -> Next {
+    let connection = client.facts;
+    let received = client.input.bytes().len() as u64;
+    let refused = Refused {
+        connection,
+        head,
+        moment,
+        received,
+        seat: Rc::clone(&client.seat),
+    };
+    refuse(
+        worker,
+        generation,
+        &mut Client::Http1(client),
+        refused,
+        respond,
+    )
+    .await
+}
+
+/// A request that is not taken, as far as it is known.
+pub(crate) struct Refused<'a> {
+    pub(crate) connection: Connection,
+    pub(crate) head: &'a RequestHead,
+    /// The moment of its arrival by both clocks.
+    pub(crate) moment: (SystemTime, Instant),
+    /// Bytes of it that have arrived.
+    pub(crate) received: u64,
+    /// Where the status page finds its connection.
+    pub(crate) seat: Rc<Seat>,
+}
+
+/// Answers a request that is not taken.
+pub(crate) async fn refuse(
+    worker: &Worker,
+    generation: &Generation,
+    client: &mut Client<'_>,
+    refused: Refused<'_>,
+    respond: Respond,
+) -> Next {
+    let Refused {
+        connection,
+        head,
+        moment: (now, begun),
+        received,
+        seat,
+    } = refused;
     let meta = RequestMeta {
         form: TargetForm::Origin,
         body: BodyLength::None,
@@ -211,9 +296,8 @@ async fn refuse(
         connection_upgrade: false,
         expect: Expect::None,
     };
-    let host = generation.site.host_for(client.facts.local, None);
-    let exchange = Exchange::new(&generation.site, host, client.facts, head, &meta, now);
-    let received = client.input.bytes().len() as u64;
+    let host = generation.site.host_for(connection.local, None);
+    let exchange = Exchange::new(&generation.site, host, connection, head, &meta, now);
     let mut turn = Turn {
         worker,
         generation,
@@ -225,7 +309,7 @@ async fn refuse(
         verdict: Cell::default(),
         sets: &SectionSets::default(),
         first: None,
-        seat: Rc::clone(&client.seat),
+        seat,
     };
     answer::own(&mut turn, client, &respond, Body::Unread).await
 }
@@ -237,7 +321,11 @@ fn host_name(head: &RequestHead) -> Option<Vec<u8>> {
     Some(host.to_ascii_lowercase())
 }
 
-pub(crate) async fn carry_out(mut turn: Turn<'_>, client: &mut Client, decision: Decision) -> Next {
+pub(crate) async fn carry_out(
+    mut turn: Turn<'_>,
+    client: &mut Client<'_>,
+    decision: Decision,
+) -> Next {
     turn.write_log_lines();
     match decision {
         Decision::Respond(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
@@ -275,6 +363,13 @@ impl Turn<'_> {
         &self.exchange.host.spec
     }
 
+    /// How long the client may send or take nothing.
+    pub(crate) fn client_timeout(&self) -> Duration {
+        let spec = self.spec();
+        let stream = self.connection().stream.and(spec.http2.timeout);
+        stream.unwrap_or(spec.timeout)
+    }
+
     /// What TLS towards the host's origins needs.
     pub(crate) fn client_tls(&self) -> Option<&Arc<ClientTls>> {
         self.generation.tls.client(self.exchange.host.index)
@@ -294,6 +389,10 @@ impl Turn<'_> {
     /// this status. Some statuses close it, as in httpd: after them it is in
     /// doubt where the next request begins.
     pub(crate) fn may_keep_alive(&self, status: u16) -> bool {
+        if self.connection().stream.is_some() {
+            // The end of a stream is in doubt for nobody.
+            return true;
+        }
         let spec = self.spec().keep_alive;
         let left = spec.requests_max == 0 || self.connection().requests < spec.requests_max;
         // What follows a CONNECT was meant for a tunnel, not for relais.
@@ -310,7 +409,10 @@ impl Turn<'_> {
     /// Writes the fields that speak of the connection, as httpd's
     /// `ap_set_keepalive` does: a client that asked for keep-alive in words is
     /// answered in words.
-    pub(crate) fn write_connection(&self, keep: bool, out: &mut Vec<u8>) {
+    pub(crate) fn write_connection(&self, keep: bool, out: &mut HeadOut<'_>) {
+        let Some(out) = out.text() else {
+            return;
+        };
         if !keep {
             out.extend_from_slice(b"Connection: close\r\n");
             return;
@@ -333,7 +435,10 @@ impl Turn<'_> {
 
     /// The same for an answer that names a protocol to switch to (RFC 9110
     /// §7.8: `Upgrade` is a field of the connection).
-    pub(crate) fn write_upgrade(&self, protocol: &[u8], keep: bool, out: &mut Vec<u8>) {
+    pub(crate) fn write_upgrade(&self, protocol: &[u8], keep: bool, out: &mut HeadOut<'_>) {
+        let Some(out) = out.text() else {
+            return;
+        };
         let options: &[u8] = if keep { b"Upgrade" } else { b"Upgrade, close" };
         write_field(out, b"Connection", options);
         write_field(out, b"Upgrade", protocol);

@@ -2,14 +2,19 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
-use relais_http1::{BodyDecoder, BodyEncoder, BodyError, Step};
+use bytes::Bytes;
+use relais_http1::{BodyDecoder, BodyEncoder, BodyError, Fields, Step};
 use relais_policy::WorkerSpec;
 use relais_stream::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
+use crate::client::Incoming;
 use crate::forward::{Shared, is_timeout};
+use crate::http2::Body;
 use crate::input::Input;
 use crate::time::{until, write_all_within};
 use crate::turn::Turn;
@@ -64,48 +69,96 @@ impl Upload<'_, '_> {
     /// Decodes the client's framing and writes the origin's.
     pub(crate) async fn run(
         self,
-        from: &mut ReadHalf<'_>,
-        input: &mut Input,
+        from: Incoming<'_>,
         to: &mut WriteHalf<'_>,
     ) -> Result<(), UploadError> {
-        let body = self.turn.exchange.meta.body;
         while self.shared.held.get() {
             self.shared.go.notified().await;
         }
-        let mut decoder = BodyDecoder::new(body);
-        let mut encoder = BodyEncoder::new(body);
+        let mut encoder = BodyEncoder::new(self.turn.exchange.meta.body);
         let mut out = Vec::new();
+        let trailers = match from {
+            Incoming::Http1(mut from, input) => {
+                self.framed(&mut from, input, &mut encoder, &mut out, to)
+                    .await?
+            }
+            Incoming::Http2(body) => self.stream(body, &mut encoder, &mut out, to).await?,
+        };
+        // The decoder has minded the length, so the encoder agrees.
+        encoder
+            .end(Some(&trailers), &mut out)
+            .map_err(|_| UploadError::Body(BodyError::Truncated))?;
+        self.write(&mut out, to).await?;
+        self.shared.sent_at.set(Some(Instant::now()));
+        self.shared.upload_done.set(true);
+        Ok(())
+    }
+
+    /// Content in the framing of HTTP/1. The answer is the trailers.
+    async fn framed(
+        &self,
+        from: &mut ReadHalf<'_>,
+        input: &mut Input,
+        encoder: &mut BodyEncoder,
+        out: &mut Vec<u8>,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<Fields, UploadError> {
+        let mut decoder = BodyDecoder::new(self.turn.exchange.meta.body);
         let begun = Instant::now();
         loop {
             let consumed = match decoder.step(input.bytes()).map_err(UploadError::Body)? {
                 Step::Data { bytes, consumed } => {
-                    self.send(&mut encoder, bytes, &mut out, to).await?;
+                    self.send(encoder, bytes, out, to).await?;
                     consumed
                 }
                 Step::NeedMore { consumed } => {
                     input.consume(consumed);
                     self.count(consumed);
-                    self.write(&mut out, to).await?;
+                    self.write(out, to).await?;
                     self.fill(from, input, begun).await?;
                     0
                 }
                 Step::End { consumed } => {
                     input.consume(consumed);
                     self.count(consumed);
-                    break;
+                    return Ok(decoder.trailers);
                 }
             };
             input.consume(consumed);
             self.count(consumed);
         }
-        // The decoder has minded the length, so the encoder agrees.
-        encoder
-            .end(Some(&decoder.trailers), &mut out)
-            .map_err(|_| UploadError::Body(BodyError::Truncated))?;
-        self.write(&mut out, to).await?;
-        self.shared.sent_at.set(Some(Instant::now()));
-        self.shared.upload_done.set(true);
-        Ok(())
+    }
+
+    /// Content of a stream. The client's window opens again by what the origin has taken. The answer is the trailers.
+    async fn stream(
+        &self,
+        from: &mut Body,
+        encoder: &mut BodyEncoder,
+        out: &mut Vec<u8>,
+        to: &mut WriteHalf<'_>,
+    ) -> Result<Fields, UploadError> {
+        let begun = Instant::now();
+        let mut taken = 0;
+        loop {
+            let ready = poll_fn(|context| Poll::Ready(from.poll_data(context))).await;
+            let next = match ready {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    self.write(out, to).await?;
+                    from.release(std::mem::take(&mut taken));
+                    self.wait(from, begun).await?
+                }
+            };
+            let Some(bytes) = next else { break };
+            let bytes = bytes.map_err(|_| UploadError::Gone)?;
+            self.count(bytes.len());
+            self.send(encoder, &bytes, out, to).await?;
+            taken += bytes.len();
+            if out.is_empty() {
+                from.release(std::mem::take(&mut taken));
+            }
+        }
+        from.trailers().await.map_err(|_| UploadError::Gone)
     }
 
     fn count(&self, bytes: usize) {
@@ -150,21 +203,34 @@ impl Upload<'_, '_> {
         result
     }
 
+    async fn wait(
+        &self,
+        from: &mut Body,
+        begun: Instant,
+    ) -> Result<Option<Result<Bytes, h2::Error>>, UploadError> {
+        let data = poll_fn(|context| from.poll_data(context));
+        let next = tokio::time::timeout_at(self.end(begun), data).await;
+        next.map_err(|_| UploadError::TimedOut)
+    }
+
+    /// Until when the next bytes have to come.
+    fn end(&self, begun: Instant) -> Instant {
+        let spec = self.turn.spec();
+        let now = Instant::now();
+        let stage = spec
+            .body_timeout
+            .and_then(|stage| stage.after(self.received.get()));
+        let end = now + self.turn.client_timeout();
+        stage.map_or(end, |limit| (begun + limit).min(end))
+    }
+
     async fn fill(
         &self,
         from: &mut ReadHalf<'_>,
         input: &mut Input,
         begun: Instant,
     ) -> Result<(), UploadError> {
-        let spec = self.turn.spec();
-        let now = Instant::now();
-        let stage = spec
-            .body_timeout
-            .and_then(|stage| stage.after(self.received.get()));
-        let end = stage.map_or(now + spec.timeout, |limit| {
-            (begun + limit).min(now + spec.timeout)
-        });
-        match until(end, input.fill(from, &self.turn.worker.buffers)).await {
+        match until(self.end(begun), input.fill(from, &self.turn.worker.buffers)).await {
             Ok(0) => Err(UploadError::Gone),
             Ok(_) => Ok(()),
             Err(error) if is_timeout(&error) => Err(UploadError::TimedOut),

@@ -136,7 +136,10 @@ pub(crate) struct Worker {
     pub(crate) engine: EngineHandle,
     limits: RefCell<Vec<Arc<TunnelLimits>>>,
     draining: Cell<bool>,
+    /// Told when connections are to end.
     pub(crate) changed: Notify,
+    /// Told when another configuration is in force.
+    pub(crate) reloaded: Notify,
     connections: Arc<AtomicUsize>,
     /// A random number of this thread, and the requests it has counted.
     root: u64,
@@ -166,6 +169,7 @@ impl Worker {
             limits: RefCell::default(),
             draining: Cell::new(false),
             changed: Notify::new(),
+            reloaded: Notify::new(),
             connections,
             root: RandomState::new().hash_one(std::process::id()),
             count: Cell::new(0),
@@ -186,6 +190,13 @@ impl Worker {
         identity[4..12].copy_from_slice(&self.root.to_be_bytes());
         identity[12..].copy_from_slice(&count.to_be_bytes());
         identity
+    }
+
+    /// Sixteen random bytes, for the key of a WebSocket.
+    pub(crate) fn nonce(&self) -> [u8; 16] {
+        let count = self.count.get();
+        let half = |salt: u64| RandomState::new().hash_one((count, salt));
+        (u128::from(half(self.root)) << 64 | u128::from(half(!self.root))).to_be_bytes()
     }
 
     /// The configuration in force and its remembered section sets.
@@ -269,6 +280,7 @@ async fn run(
                 *worker.sets.borrow_mut() = Rc::default();
                 drop(checks);
                 checks = Checks::start(&worker);
+                worker.reloaded.notify_waiters();
                 accepting.retain(|(spec, task)| {
                     let stays = !closed.contains(spec);
                     if !stays {

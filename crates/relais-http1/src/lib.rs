@@ -47,6 +47,8 @@ pub enum Version {
     /// HTTP/1.1.
     #[default]
     Http11,
+    /// HTTP/2, whose requests are put into the same form ([`RequestHead::from_parts`]); never read from a start line.
+    Http2,
 }
 
 impl Version {
@@ -56,6 +58,7 @@ impl Version {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
         }
     }
 

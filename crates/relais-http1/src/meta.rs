@@ -61,13 +61,13 @@ impl RequestHead {
         for (name, value) in &self.fields {
             found.look_at(name, value)?;
         }
-        if version == Version::Http11 && found.hosts == 0 {
+        if version != Version::Http10 && found.hosts == 0 {
             return Err(RequestError::HostMissing);
         }
         let meta = RequestMeta {
             form,
             body: found.body(version)?,
-            keep_alive: !found.close && (version == Version::Http11 || found.keep_alive),
+            keep_alive: !found.close && (version != Version::Http10 || found.keep_alive),
             connection_upgrade: found.upgrade,
             expect: found.expect(version),
         };
@@ -181,7 +181,7 @@ impl Found {
     const fn expect(&self, version: Version) -> Expect {
         match (self.expectations, self.foreign_expectation, version) {
             (0, ..) | (1, false, Version::Http10) => Expect::None,
-            (1, false, Version::Http11) => Expect::Continue,
+            (1, false, _) => Expect::Continue,
             _ => Expect::Other,
         }
     }

@@ -163,13 +163,34 @@ impl RequestHead {
         version: Version,
     ) -> Result<Self, RequestError> {
         let mut head = Self::new();
-        head.line.reserve(method.len() + target.len() + 10);
-        for part in [method, b" ", target, b" ", version.as_str().as_bytes()] {
-            head.line.extend_from_slice(part);
-        }
-        head.split_line()?;
-        head.stage = Stage::Done;
+        head.set_line(method, target, version)?;
         Ok(head)
+    }
+
+    /// Puts a start line made from parts in the place of what was there; the fields stay.
+    ///
+    /// # Errors
+    /// As [`RequestHead::from_parts`].
+    pub fn set_line(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        version: Version,
+    ) -> Result<(), RequestError> {
+        self.line.clear();
+        for part in [method, b" ", target, b" ", version.as_str().as_bytes()] {
+            self.line.extend_from_slice(part);
+        }
+        self.stage = Stage::Done;
+        if method.is_empty() || token_len(method) != method.len() {
+            return Err(RequestError::Method);
+        }
+        if target.is_empty() || !is_target(target) {
+            return Err(RequestError::Target);
+        }
+        self.version = version;
+        (self.method_len, self.target_len) = (method.len(), target.len());
+        Ok(())
     }
 
     /// The method, case kept.

@@ -296,7 +296,7 @@ impl ResponseHead {
     /// If the framing fields are invalid or contradict each other.
     pub fn framing(&self, method: &[u8]) -> Result<ResponseFraming, ResponseError> {
         let keep_alive = match self.version {
-            Version::Http11 => !has_option(&self.fields, b"close"),
+            Version::Http11 | Version::Http2 => !has_option(&self.fields, b"close"),
             Version::Http10 => {
                 has_option(&self.fields, b"keep-alive") && !has_option(&self.fields, b"close")
             }

@@ -12,7 +12,7 @@ use relais_http1::Fields;
 use relais_policy::uri::{EncodedSlashes, PathRules};
 use relais_policy::{
     Answered, Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec,
-    Module, Problem, Respond, ServerSpec, Set, SetResult, Slot, StatusSpec,
+    Module, Problem, Protocol, Respond, ServerSpec, Set, SetResult, Slot, StatusSpec,
 };
 use relais_telemetry::{Levels, Target};
 
@@ -34,6 +34,8 @@ pub struct Host {
     keep_alive: Option<bool>,
     keep_alive_timeout: Option<Duration>,
     keep_alive_requests: Option<u32>,
+    protocols: Option<Vec<Protocol>>,
+    honor_order: Option<bool>,
     limit_line: Option<usize>,
     limit_field: Option<usize>,
     limit_fields: Option<usize>,
@@ -143,6 +145,8 @@ pub fn default_host_spec() -> HostSpec {
         balancers: Vec::new(),
         workers: Vec::new(),
         routes: Vec::new(),
+        protocols: relais_policy::ProtocolsSpec::default(),
+        http2: relais_policy::Http2Spec::default(),
         tunnels: relais_policy::TunnelHostSpec::default(),
         tunnel: relais_policy::TunnelSpec::default(),
     }
@@ -307,9 +311,13 @@ impl Module for Core {
             syntax: "Protocols protocol ...",
             context: Context::HOST,
             default: Some("http/1.1"),
-            doc: "The protocols that clients may speak; of those that are listed relais offers http/1.1, and warns of the others.",
-            accepts: &["Protocols http/1.1", "Protocols h2 h2c http/1.1"],
-            refuses: &["Protocols", "Protocols h2", "Protocols spdy http/1.1"],
+            doc: "The protocols that clients may speak, in the order of preference: h2, h2c and http/1.1, which is spoken in any case.",
+            accepts: &[
+                "Protocols http/1.1",
+                "Protocols h2 h2c http/1.1",
+                "Protocols h2",
+            ],
+            refuses: &["Protocols", "Protocols spdy http/1.1"],
             set: Set::Words(protocols),
         },
         Directive {
@@ -317,10 +325,13 @@ impl Module for Core {
             syntax: "ProtocolsHonorOrder On|Off",
             context: Context::HOST,
             default: Some("On"),
-            doc: "Whose preference among protocols counts.",
-            accepts: &["ProtocolsHonorOrder On"],
-            refuses: &[],
-            set: Set::Ignored("there is one protocol to choose, http/1.1"),
+            doc: "Whether the order of Protocols counts in a handshake, and not the client's.",
+            accepts: &["ProtocolsHonorOrder On", "ProtocolsHonorOrder off"],
+            refuses: &["ProtocolsHonorOrder", "ProtocolsHonorOrder x"],
+            set: Set::Flag(|slot, on| {
+                slot.host.honor_order = Some(on);
+                Ok(())
+            }),
         },
         Directive {
             name: "ServerName",
@@ -758,6 +769,8 @@ impl Module for Core {
             keep_alive: inner.keep_alive.or(outer.keep_alive),
             keep_alive_timeout: inner.keep_alive_timeout.or(outer.keep_alive_timeout),
             keep_alive_requests: inner.keep_alive_requests.or(outer.keep_alive_requests),
+            protocols: inner.protocols.clone().or_else(|| outer.protocols.clone()),
+            honor_order: inner.honor_order.or(outer.honor_order),
             limit_line: inner.limit_line.or(outer.limit_line),
             limit_field: inner.limit_field.or(outer.limit_field),
             limit_fields: inner.limit_fields.or(outer.limit_fields),
@@ -831,6 +844,10 @@ impl Module for Core {
         spec.paths.merge_slashes = host.merge_slashes.unwrap_or(true);
         spec.server_tokens = host.tokens.unwrap_or(FULL).to_owned();
         spec.trace_enabled = host.trace.unwrap_or(true);
+        if let Some(offered) = &host.protocols {
+            spec.protocols.offered.clone_from(offered);
+        }
+        spec.protocols.honor_order = host.honor_order.unwrap_or(true);
     }
 }
 
@@ -1051,30 +1068,27 @@ fn allow_override(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
     Ok(())
 }
 
-/// `Protocols`: a client that is not offered HTTP/2 speaks HTTP/1.1, so what is
-/// left of such a list is honoured.
+/// `Protocols`. Names that come again are the same ones, as in httpd.
 fn protocols(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
-    let mut spoken = false;
+    let offered = slot.host.protocols.get_or_insert_default();
     for word in words {
-        match values::choice(word, "Protocols", &["http/1.1", "h2", "h2c", "acme-tls/1"])? {
-            0 => spoken = true,
+        let names = ["http/1.1", "h2", "h2c", "acme-tls/1"];
+        let protocol = match values::choice(word, "Protocols", &names)? {
+            0 => Protocol::Http1,
+            1 => Protocol::H2,
+            2 => Protocol::H2c,
             _ => {
-                let message = format!(
-                    "{} is not offered: relais speaks HTTP/1.1, which clients turn to",
-                    word.lossy()
-                );
-                slot.diagnostics
-                    .push(Diagnostic::warning("RC0322", word.span(), message));
+                let message = "acme-tls/1 is not offered: relais gets no certificates by itself";
+                let warning = Diagnostic::warning("RC0322", word.span(), message);
+                slot.diagnostics.push(warning);
+                continue;
             }
+        };
+        if !offered.contains(&protocol) {
+            offered.push(protocol);
         }
     }
-    match words {
-        [first, ..] if !spoken => Err(Problem::not_yet(
-            first.span(),
-            "a host without http/1.1 could not be spoken to: HTTP/2 is not implemented yet",
-        )),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn merge_levels(outer: Option<&Levels>, inner: Option<Levels>) -> Option<Levels> {

@@ -26,6 +26,7 @@ pub mod mod_dir;
 pub mod mod_env;
 pub mod mod_expires;
 pub mod mod_headers;
+pub mod mod_http2;
 pub mod mod_log_config;
 pub mod mod_logio;
 pub mod mod_mime;
@@ -141,6 +142,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_authn_file::AuthnFile>::new(),
     &Registered::<mod_auth_basic::AuthBasic>::new(),
     &Registered::<mod_ssl::Ssl>::new(),
+    &Registered::<mod_http2::Http2>::new(),
     &Registered::<mod_rewrite::Rewrite>::new(),
     &Registered::<mod_status::Status>::new(),
     &Registered::<mod_mime::Mime>::new(),
@@ -191,6 +193,7 @@ pub static PHASES: Phases = Phases {
         mod_alias::fixup,
         mod_ssl::fixup,
         mod_env::fixup,
+        mod_http2::fixup,
         mod_headers::fixup,
         mod_rewrite::fixup_kind,
     ],

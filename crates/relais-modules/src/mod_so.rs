@@ -79,7 +79,6 @@ const NOTHING_TO_DO: &[&str] = &[
 const LATER: &[&str] = &[
     "proxy_http2",
     "ssl",
-    "http2",
     "status",
     "deflate",
     "filter",

@@ -95,6 +95,7 @@ impl<'a> Request<'a> {
                 .expect("an address and port"),
             secure: false,
             requests: 0,
+            stream: None,
         };
         let name = head
             .fields

@@ -215,6 +215,7 @@ fn forward(site: &Site) -> relais_policy::Forward {
         local: address,
         secure: false,
         requests: 0,
+        stream: None,
     };
     let now = std::time::SystemTime::UNIX_EPOCH;
     let mut exchange =

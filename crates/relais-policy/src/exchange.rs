@@ -31,6 +31,8 @@ pub struct Connection {
     pub secure: bool,
     /// Requests before this one on the same connection.
     pub requests: u32,
+    /// The request's stream, where the connection is one of HTTP/2.
+    pub stream: Option<u32>,
 }
 
 /// Request environment variables, as `SetEnvIf` and `[E=…]` set them.

@@ -12,6 +12,7 @@ mod decision;
 mod directive;
 mod exchange;
 mod explain;
+mod http2;
 mod lookup;
 mod module;
 mod read;
@@ -38,6 +39,7 @@ pub use exchange::{
     Outgoing, OutgoingPhase, Phase, Phases, ProxyUrl, ResponsePhase, Restart, Step, Unfit,
 };
 pub use explain::{Remark, Topic};
+pub use http2::{Http2Spec, Protocol, ProtocolsSpec};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
 pub use route::RouteSpec;
 pub use running::{

@@ -13,6 +13,7 @@ use relais_expr::Expression;
 use relais_telemetry::{Levels, LogFormat, Target};
 
 use crate::balancer::BalancerSpec;
+use crate::http2::{Http2Spec, ProtocolsSpec};
 use crate::route::RouteSpec;
 use crate::site::HostName;
 use crate::tunnel::{TunnelHostSpec, TunnelSpec};
@@ -217,6 +218,10 @@ pub struct HostSpec {
     pub workers: Vec<Arc<WorkerSpec>>,
     /// The rules that lead to origins.
     pub routes: Vec<Arc<RouteSpec>>,
+    /// `Protocols`: what clients may speak.
+    pub protocols: ProtocolsSpec,
+    /// What holds for connections of HTTP/2.
+    pub http2: Http2Spec,
     /// What holds for all tunnels of the host together.
     pub tunnels: TunnelHostSpec,
     /// What a tunnel may do outside of every section.

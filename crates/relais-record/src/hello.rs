@@ -3,7 +3,8 @@
 use rustls::Error;
 use rustls::server::Acceptor;
 
-/// Reads a ClientHello for the name in it (RFC 6066 §3). rustls reads the same
+/// Reads a ClientHello for the name in it (RFC 6066 §3) and what the client
+/// wants to speak. rustls reads the same
 /// bytes again afterwards with the configuration of that host.
 #[derive(Default)]
 pub struct Hello(Acceptor);
@@ -13,6 +14,8 @@ pub struct Hello(Acceptor);
 pub struct ClientName {
     /// The host that it wants, lower case; `None` if it names none.
     pub name: Option<String>,
+    /// The protocols that it offers to speak (RFC 7301), the one it prefers first.
+    pub alpn: Vec<Vec<u8>>,
 }
 
 impl Hello {
@@ -28,9 +31,12 @@ impl Hello {
             match self.0.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_owned);
+                    let hello = accepted.client_hello();
+                    let name = hello.server_name().map(str::to_ascii_lowercase);
+                    let alpn = hello.alpn().into_iter().flatten();
                     return Ok(Some(ClientName {
-                        name: name.map(|name| name.to_ascii_lowercase()),
+                        name,
+                        alpn: alpn.map(<[u8]>::to_vec).collect(),
                     }));
                 }
                 Err((error, mut alert)) => {

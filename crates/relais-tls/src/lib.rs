@@ -98,7 +98,7 @@ pub fn load(site: &Site) -> Result<SiteTls, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     for host in &site.hosts {
         let server = match &host.spec.tls {
-            Some(spec) => ServerTls::load(spec, host.index)
+            Some(spec) => ServerTls::load(spec, host.index, &host.spec.protocols)
                 .map(|tls| Some(Arc::new(tls)))
                 .unwrap_or_else(|problem| {
                     add(&mut problems, problem);

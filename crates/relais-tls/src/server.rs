@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use relais_policy::ProtocolsSpec;
 use relais_policy::tls::{CrlCheck, TlsSpec, Verify};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
@@ -18,12 +19,18 @@ use crate::{Problem, names};
 /// What the handshakes with a host's clients need.
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    /// The same with the protocols the other way round, where the client's order counts.
+    reversed: Option<Arc<ServerConfig>>,
     host: usize,
     keys: Keys,
 }
 
 impl ServerTls {
-    pub(crate) fn load(spec: &TlsSpec, host: usize) -> Result<Self, Problem> {
+    pub(crate) fn load(
+        spec: &TlsSpec,
+        host: usize,
+        protocols: &ProtocolsSpec,
+    ) -> Result<Self, Problem> {
         if spec.certificates.is_empty() {
             let message = "SSLEngine is on, and no SSLCertificateFile says who the server is";
             return Err(Problem::new("RC0501", spec.span, message));
@@ -51,7 +58,7 @@ impl ServerTls {
         let mut config = builder.with_cert_resolver(Arc::new(Chooser(keys.clone())));
         config.ignore_client_order = spec.honor_order;
         config.enable_secret_extraction = true;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.alpn().into_iter().map(<[u8]>::to_vec).collect();
         match spec.cache {
             Some(sessions) => config.session_storage = ServerSessionMemoryCache::new(sessions),
             None => config.session_storage = Arc::new(NoServerSessionStorage {}),
@@ -62,17 +69,30 @@ impl ServerTls {
         } else if spec.cache.is_none() {
             config.send_tls13_tickets = 0;
         }
+        let reversed = (!protocols.honor_order).then(|| {
+            let mut reversed = config.clone();
+            reversed.alpn_protocols.reverse();
+            Arc::new(reversed)
+        });
         Ok(Self {
             config: Arc::new(config),
+            reversed,
             host,
             keys,
         })
     }
 
-    /// For a handshake.
+    /// For a handshake with a client that names these protocols (RFC 7301), the one it prefers first.
     #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub fn config(&self, asked: &[Vec<u8>]) -> Arc<ServerConfig> {
+        let own = &self.config.alpn_protocols;
+        let preferred = asked.iter().find(|name| own.contains(name));
+        match &self.reversed {
+            Some(reversed) if preferred.is_some_and(|name| own.first() != Some(name)) => {
+                Arc::clone(reversed)
+            }
+            _ => Arc::clone(&self.config),
+        }
     }
 
     /// The host's place in the site.

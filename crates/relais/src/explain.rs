@@ -135,6 +135,7 @@ impl Request {
                 local: SocketAddr::new(local.unwrap_or(localhost), port.unwrap_or(default)),
                 secure,
                 requests: 0,
+                stream: None,
             },
         })
     }

@@ -58,6 +58,7 @@ fn pseudonym(exchange: &Exchange<'_>, version: Version, full: bool) -> Vec<u8> {
     let number = match version {
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
+        Version::Http2 => "2.0",
     };
     let spec = &exchange.host.spec;
     let default = if own_url::scheme(exchange) == "https" {
