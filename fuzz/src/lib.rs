@@ -4,8 +4,6 @@
 //! One function per reader. `cargo xtask fuzz` runs them under libFuzzer, which looks for bytes that break them; the
 //! tests run them over the corpora of earlier hunts, `corpus/`.
 
-use std::path::PathBuf;
-
 use relais_conf::{
     Diagnostics, Host, Item, Loaded, MemoryFiles, Options, SourceMap, Span, Text, load, render_one,
 };
@@ -104,13 +102,8 @@ fn files(data: &[u8]) -> MemoryFiles {
 
 fn options() -> Options {
     Options {
-        main_file: PathBuf::from("/etc/main.conf"),
-        server_root: PathBuf::from("/etc"),
         defines: vec![("FLAG".to_owned(), None)],
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: (2, 4, 71),
+        ..Options::new("/etc/main.conf")
     }
 }
 

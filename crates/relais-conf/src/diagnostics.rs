@@ -80,6 +80,10 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0133",
         "a conditional section goes by its first word only",
     ),
+    (
+        "RC0134",
+        "IncludeOptional finds nothing on this machine, which is not that of the configuration",
+    ),
 ];
 
 /// How bad it is.

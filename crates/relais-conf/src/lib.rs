@@ -23,7 +23,7 @@ mod version;
 pub use diagnostics::{CODES, Diagnostic, Diagnostics, Label, Severity};
 pub use disk::DiskFiles;
 pub use files::{Files, Kind};
-pub use load::{Environment, Host, Include, Loaded, Options, load};
+pub use load::{Environment, HTTPD_VERSION, Host, Include, Loaded, Options, load};
 pub use memory::MemoryFiles;
 pub use render::render_one;
 pub use source::{FileId, SourceFile, SourceMap, Span};

@@ -59,6 +59,27 @@ pub struct Options {
     pub version: (u32, u32, u32),
 }
 
+impl Options {
+    /// To read a main file by its absolute name: relative paths are under its folder, nothing is defined but by the
+    /// file, and the version is that of the httpd which relais follows.
+    #[must_use]
+    pub fn new(main_file: impl Into<PathBuf>) -> Self {
+        let main_file = main_file.into();
+        Self {
+            server_root: main_file.parent().map(PathBuf::from).unwrap_or_default(),
+            main_file,
+            defines: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            environment: Box::new(|_| None),
+            version: HTTPD_VERSION,
+        }
+    }
+}
+
+/// The version of httpd that relais follows.
+pub const HTTPD_VERSION: (u32, u32, u32) = (2, 4, 71);
+
 /// A file that was read, and the place it was included from: the file and the line in it.
 pub type Include = (FileId, Option<(FileId, u32)>);
 
@@ -77,6 +98,8 @@ pub struct Loaded {
     pub defines: BTreeMap<String, Option<Vec<u8>>>,
     /// The files read, in order.
     pub includes: Vec<Include>,
+    /// The arguments of `IncludeOptional` for which there was nothing.
+    pub absent: Vec<Span>,
 }
 
 /// Reads a configuration with everything it includes. All problems are in the diagnostics; the tree has what could be
@@ -97,6 +120,7 @@ pub fn load(options: Options, files: &dyn Files, host: &mut dyn Host) -> Loaded 
         server_root: loader.server_root,
         defines: loader.variables.defines,
         includes: loader.includes,
+        absent: loader.absent,
     }
 }
 
@@ -109,6 +133,7 @@ struct Loader<'a> {
     sources: SourceMap,
     diagnostics: Diagnostics,
     includes: Vec<Include>,
+    absent: Vec<Span>,
     /// What is being read; the last entry is the current one.
     reading: Vec<Reading>,
     /// The sections that are open, outermost first.
@@ -193,6 +218,7 @@ impl<'a> Loader<'a> {
             sources: SourceMap::new(),
             diagnostics: Diagnostics::new(),
             includes: Vec::new(),
+            absent: Vec::new(),
             reading: Vec::new(),
             open: Vec::new(),
             items: Vec::new(),

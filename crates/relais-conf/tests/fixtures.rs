@@ -85,8 +85,6 @@ impl Case {
             present: self.settings("module").map(str::to_owned).collect(),
         };
         let options = Options {
-            main_file: PathBuf::from("/etc/main.conf"),
-            server_root: PathBuf::from("/etc"),
             defines: pairs("define")
                 .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)))
                 .collect(),
@@ -98,7 +96,7 @@ impl Case {
                     .find(|(n, _)| n == name)
                     .map(|(_, v): &(_, Vec<u8>)| v.clone())
             }),
-            version: (2, 4, 71),
+            ..Options::new("/etc/main.conf")
         };
         load(options, &files, &mut host)
     }

@@ -123,13 +123,8 @@ fn read(text: &[u8]) -> Loaded {
         .with("/etc/main.conf", text)
         .with("/etc/sub/a.conf", "Listen 1\n</Location>\n<Files x>");
     let options = Options {
-        main_file: PathBuf::from("/etc/main.conf"),
-        server_root: PathBuf::from("/etc"),
         defines: vec![("FLAG".to_owned(), None)],
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: (2, 4, 71),
+        ..Options::new("/etc/main.conf")
     };
     load(options, &files, &mut Anything)
 }

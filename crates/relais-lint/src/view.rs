@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use relais_conf::{Directive, Item, Section, Text, Tree};
+use relais_conf::{Diagnostic, Directive, Item, Section, Severity, Text, Tree};
 
 /// A configuration.
 pub(crate) struct View<'a> {
@@ -10,6 +10,8 @@ pub(crate) struct View<'a> {
     pub(crate) servers: Vec<Server<'a>>,
     /// A file that belongs to it could not be read, so that nothing can be said about what is missing.
     pub(crate) incomplete: bool,
+    /// Nobody listens: it is a file that a main file includes.
+    is_part: bool,
 }
 
 /// The main server or a virtual host.
@@ -71,10 +73,22 @@ impl<'a> View<'a> {
         let mut servers = vec![Server::empty(None)];
         gather(&tree.items, &mut servers, 0, &Rc::from([]));
         servers.iter_mut().for_each(Server::find_routes);
+        let is_part = !servers[0].lines.iter().any(|line| line.is("Listen"));
         Self {
             servers,
             incomplete,
+            is_part,
         }
+    }
+
+    /// What is said about something that is missing: a main file may have it.
+    pub(crate) fn missing(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        if self.is_part {
+            diagnostic.severity = Severity::Note;
+            let help = diagnostic.help.unwrap_or_default();
+            diagnostic.help = Some(format!("{help}, or the main file may say it"));
+        }
+        diagnostic
     }
 
     /// The virtual hosts, or the main server if there are none.

@@ -1,9 +1,14 @@
 //! Every rule by its fixture, `testdata/NAME.diag`: a configuration that fires it, one that does not, and what is said.
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use relais_conf::{Diagnostics, Host, Loaded, MemoryFiles, Options, Text, load};
 use relais_lint::{RULES, Rule};
+
+#[path = "../../relais-modules/tests/fixtures/mod.rs"]
+mod fixtures;
 
 struct Everything;
 
@@ -20,17 +25,8 @@ impl Host for Everything {
 }
 
 fn read(config: &str) -> Loaded {
-    let options = Options {
-        main_file: PathBuf::from("/srv/main.conf"),
-        server_root: PathBuf::from("/srv"),
-        defines: Vec::new(),
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: (2, 4, 71),
-    };
     let files = MemoryFiles::new().with("/srv/main.conf", config);
-    load(options, &files, &mut Everything)
+    load(Options::new("/srv/main.conf"), &files, &mut Everything)
 }
 
 /// What one rule says about a configuration.
@@ -44,38 +40,30 @@ fn said(rule: &Rule, config: &str, incomplete: bool) -> String {
     own.render(&loaded.sources)
 }
 
+fn named(name: &str) -> &'static Rule {
+    let rule = RULES.iter().find(|rule| rule.name == name);
+    rule.unwrap_or_else(|| panic!("{name} is no rule"))
+}
+
 #[test]
-fn fixtures() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let mut wrong = Vec::new();
-    for rule in RULES {
-        let file = folder.join(rule.name).with_extension("diag");
-        let text = std::fs::read_to_string(&file).expect("every rule has a fixture");
-        let parts: Vec<&str> = text.split("----\n").collect();
-        let [firing, silent, expected] = parts.as_slice() else {
+fn every_rule_has_a_fixture_with_what_fires_it_and_what_does_not() {
+    let seen = RefCell::new(BTreeSet::new());
+    fixtures::run_fixtures("diag", |file, parts| {
+        let rule = named(&file.file_stem().expect("a name").to_string_lossy());
+        let [firing, silent] = parts else {
             panic!("{} has three parts", file.display());
         };
+        seen.borrow_mut().insert(rule.code);
         let found = said(rule, firing, false);
-        if found.is_empty() {
-            wrong.push(format!("{} does not fire", rule.name));
-        }
-        let unwanted = said(rule, silent, false);
-        if !unwanted.is_empty() {
-            wrong.push(format!(
-                "{} fires where it should not:\n{unwanted}",
-                rule.name
-            ));
-        }
-        if found.trim_end() != expected.trim_end() {
-            if std::env::var_os("RELAIS_BLESS").is_some() {
-                let blessed = format!("{firing}----\n{silent}----\n{}\n", found.trim_end());
-                std::fs::write(&file, blessed).expect("written");
-            } else {
-                wrong.push(format!("{}:\n{found}", file.display()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        assert!(!found.is_empty(), "{} does not fire", rule.name);
+        assert_eq!(said(rule, silent, false), "", "{}", rule.name);
+        found
+    });
+    let missing = RULES
+        .iter()
+        .filter(|rule| !seen.borrow().contains(rule.code));
+    let missing: Vec<&str> = missing.map(|rule| rule.name).collect();
+    assert!(missing.is_empty(), "without a fixture: {missing:?}");
 }
 
 #[test]
@@ -85,7 +73,7 @@ fn what_is_missing_may_be_in_a_file_that_was_not_read() {
         "no-tunnel-timeout",
         "rewriting-is-off",
     ] {
-        let rule = RULES.iter().find(|rule| rule.name == name).expect("a rule");
+        let rule = named(name);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.diag"));
         let text = std::fs::read_to_string(file).expect("a fixture");
         let firing = text.split("----\n").next().expect("a configuration");
@@ -101,4 +89,16 @@ fn the_table_is_in_order() {
         assert!(rule.doc.ends_with('.'), "{}", rule.name);
         assert!(!rule.summary.ends_with('.'), "{}", rule.name);
     }
+}
+
+#[test]
+fn a_part_of_a_configuration_is_judged_more_mildly() {
+    let whole =
+        "Listen 443\n<VirtualHost *:443>\nServerName a.example\nSSLEngine on\n</VirtualHost>\n";
+    let part = whole.split_once('\n').expect("lines").1;
+    let rule = named("tls-without-certificate");
+    assert!(said(rule, whole, false).starts_with("warning"));
+    let mild = said(rule, part, false);
+    assert!(mild.starts_with("note"), "{mild}");
+    assert!(mild.contains("the main file may say it"), "{mild}");
 }

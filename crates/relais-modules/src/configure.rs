@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use relais_conf::{Diagnostics, Files, Loaded, Options};
+use relais_conf::{Diagnostic, Diagnostics, Files, Loaded, Options};
 use relais_policy::Site;
 use relais_policy::build::Builder;
 
@@ -34,7 +34,14 @@ pub fn configure(
 /// Reads a configuration on a machine that lacks some of what belongs to it: a file that cannot be opened and a host
 /// name that cannot be looked up are notes.
 pub fn configure_offline(options: Options, files: &dyn Files) -> Configuration {
-    read(options, files, &|_| Vec::new(), &ELSEWHERE)
+    let mut found = read(options, files, &|_| Vec::new(), &ELSEWHERE);
+    for span in &found.loaded.absent {
+        let message = "nothing is found here, and what is there elsewhere is not judged";
+        let note = Diagnostic::note("RC0134", *span, message);
+        found.diagnostics.push(note);
+    }
+    found.diagnostics.sort(&found.loaded.sources);
+    found
 }
 
 /// Codes for what another machine may have: files, directories, and the addresses of host names.

@@ -120,7 +120,9 @@ const MINOR: &str = concat!(
 pub fn default_host_spec() -> HostSpec {
     HostSpec {
         server_name: "localhost".to_owned(),
-        names: Vec::new(),
+        name: None,
+        name_inherited: false,
+        aliases: Vec::new(),
         server_port: None,
         server_scheme: None,
         server_admin: "[no address given]".to_owned(),
@@ -791,6 +793,7 @@ impl Module for Core {
             terse: host.status.terse.unwrap_or(false),
             tail: host.status.tail.unwrap_or(false),
         };
+        spec.document_root.clone_from(&host.document_root);
     }
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {
@@ -812,11 +815,10 @@ impl Module for Core {
             spec.server_name.clone_from(&name.host);
             spec.server_port = name.port;
             spec.server_scheme.clone_from(&name.scheme);
-            if !name.inherited {
-                spec.names.push(host_name(&name.host));
-            }
+            spec.name = Some(host_name(&name.host));
+            spec.name_inherited = name.inherited;
         }
-        spec.names.extend_from_slice(&host.aliases);
+        spec.aliases.clone_from(&host.aliases);
         spec.canonical_name = section.canonical_name();
         spec.document_root = host
             .document_root
@@ -1122,11 +1124,7 @@ fn bytes(word: &Text, name: &str) -> Result<usize, Problem> {
 }
 
 fn host_name(name: &str) -> HostName {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    HostName {
-        wild: name.contains(['*', '?']),
-        name,
-    }
+    HostName::new(name.trim_end_matches('.'))
 }
 
 /// `[scheme://]host[:port]`.

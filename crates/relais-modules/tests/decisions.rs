@@ -22,7 +22,7 @@ use relais_policy::{Connection, Decision, Exchange, SectionSets, Site};
 
 #[test]
 fn files() {
-    fixtures::run_fixtures("test", |parts| {
+    fixtures::run_fixtures("test", |_, parts| {
         let [config, requests] = parts else {
             return "a fixture has three parts".to_owned();
         };

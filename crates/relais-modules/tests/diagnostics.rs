@@ -5,7 +5,7 @@ mod fixtures;
 
 #[test]
 fn files() {
-    fixtures::run_fixtures("diag", |parts| {
+    fixtures::run_fixtures("diag", |_, parts| {
         let [config] = parts else {
             return "a fixture has two parts".to_owned();
         };

@@ -44,8 +44,8 @@ fn hosts_inherit() {
         (
             "ServerName a.example",
             "",
-            |spec| format!("{} {}", spec.server_name, spec.names.len()),
-            "a.example 0",
+            |spec| format!("{} {}", spec.server_name, spec.name_inherited),
+            "a.example true",
         ),
         (
             "ServerName a.example",
@@ -53,13 +53,10 @@ fn hosts_inherit() {
             |spec| {
                 format!(
                     "{} {:?} {:?} {}",
-                    spec.server_name,
-                    spec.server_port,
-                    spec.server_scheme,
-                    spec.names.len()
+                    spec.server_name, spec.server_port, spec.server_scheme, spec.name_inherited
                 )
             },
-            "B.example Some(8443) Some(\"https\") 2",
+            "B.example Some(8443) Some(\"https\") false",
         ),
         (
             "ErrorLog logs/e",

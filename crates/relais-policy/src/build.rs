@@ -10,7 +10,7 @@ use crate::exchange::Phases;
 use crate::lookup::Lookup;
 use crate::module::{AnyModule, Drafts, Settings};
 use crate::read;
-use crate::site::{Host, HostAddress, HostDraft, SectionDraft, Site, SiteDraft};
+use crate::site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 use crate::spec::{HostSpec, ServerSpec};
 use crate::walk::Sections;
 
@@ -156,9 +156,20 @@ impl Builder<'_> {
         }
         let outer = if index == 0 { &[][..] } else { &main.sections };
         let sections = self.seal_sections(outer.iter().chain(&host.sections), untouched);
+        // httpd: a host for all addresses takes the main server's name, one for
+        // some the name that they have in the DNS, which is not asked here.
+        let everywhere = host.addresses.iter().any(|address| address.ip.is_none());
+        let name = spec.name.take();
+        let mut names: Vec<HostName> = name
+            .filter(|_| everywhere || !spec.name_inherited)
+            .into_iter()
+            .collect();
+        let named = names.len();
+        names.append(&mut spec.aliases);
         Host {
             index,
-            names: spec.names.clone(),
+            names,
+            named,
             spec,
             settings,
             defined: host

@@ -63,6 +63,27 @@ pub struct HostName {
     pub name: String,
     /// Whether it holds `*` or `?`.
     pub wild: bool,
+    /// As it is written, where that is not in lower case.
+    pub written: Option<Box<str>>,
+}
+
+impl HostName {
+    /// A name as the configuration has it.
+    #[must_use]
+    pub fn new(written: &str) -> Self {
+        let name = written.to_ascii_lowercase();
+        Self {
+            wild: name.contains(['*', '?']),
+            written: (name != written).then(|| written.into()),
+            name,
+        }
+    }
+
+    /// As the configuration has it.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        self.written.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// A server or virtual host, ready for requests.
@@ -75,8 +96,10 @@ pub struct Host {
     pub settings: Settings,
     /// Where it is defined, as `FILE:LINE`; the main server's file otherwise.
     pub defined: String,
-    /// `ServerName` first, then `ServerAlias`.
+    /// `ServerName`, if there is one, then every `ServerAlias`.
     pub names: Vec<HostName>,
+    /// How many of them are `ServerName`.
+    pub(crate) named: usize,
     /// `<VirtualHost>` arguments.
     pub addresses: Vec<HostAddress>,
     pub(crate) base: Arc<Settings>,
@@ -95,6 +118,12 @@ impl Host {
     #[must_use]
     pub fn path_rules(&self) -> PathRules {
         self.spec.paths
+    }
+
+    /// Every `ServerAlias`.
+    #[must_use]
+    pub fn aliases(&self) -> &[HostName] {
+        self.names.get(self.named..).unwrap_or_default()
     }
 
     /// Whether the host answers to this name (lower case, no port).

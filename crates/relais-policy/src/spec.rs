@@ -31,6 +31,8 @@ pub struct ListenerSpec {
 pub struct ServerSpec {
     /// `Listen`, in file order and each once.
     pub listeners: Vec<ListenerSpec>,
+    /// The main server's `DocumentRoot`, absolute.
+    pub document_root: Option<PathBuf>,
     /// `PidFile`, absolute.
     pub pid_file: Option<PathBuf>,
     /// `User`.
@@ -168,8 +170,12 @@ impl fmt::Debug for AccessLogSpec {
 pub struct HostSpec {
     /// `ServerName` without its port.
     pub server_name: String,
-    /// `ServerName` first, then every `ServerAlias`.
-    pub names: Vec<HostName>,
+    /// `ServerName` as requests name it, if it is set.
+    pub name: Option<HostName>,
+    /// Whether that is the main server's, the virtual host having none.
+    pub name_inherited: bool,
+    /// Every `ServerAlias`.
+    pub aliases: Vec<HostName>,
     /// The port of `ServerName`, if it has one.
     pub server_port: Option<u16>,
     /// The scheme of `ServerName`, if it has one.

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use relais_conf::{Diagnostics, DiskFiles, Files, MemoryFiles, Options, Severity, render_one};
+use relais_conf::{
+    Diagnostic, Diagnostics, DiskFiles, Files, MemoryFiles, Options, Severity, render_one,
+};
 use relais_modules::Configuration;
 use relais_telemetry::Level;
 use relais_tls::SiteTls;
@@ -15,9 +17,6 @@ use crate::{Failure, Outcome, report};
 
 /// Where the configuration is without `-f`.
 const DEFAULT_FILE: &str = "/etc/relais/relais.conf";
-
-/// httpd's version that `<IfVersion>` sees.
-pub(crate) const HTTPD_VERSION: (u32, u32, u32) = (2, 4, 71);
 
 /// Reads the configuration that the command line names.
 ///
@@ -37,13 +36,12 @@ pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
     let variables = Variables::beside(&file, &DiskFiles);
     let environment = move |name: &str| environment(name).or_else(|| variables.get(name));
     let options = Options {
-        main_file: file,
         server_root,
         defines: arguments.defines.clone(),
         before: arguments.before.clone(),
         after: arguments.after.clone(),
         environment: Box::new(environment),
-        version: HTTPD_VERSION,
+        ..Options::new(file)
     };
     Ok(if arguments.offline {
         relais_modules::configure_offline(options, &DiskFiles)
@@ -91,10 +89,8 @@ pub(crate) fn load_tls(configuration: &Configuration) -> Result<SiteTls, Diagnos
 /// When the current folder cannot be known.
 pub(crate) fn judge(arguments: &Arguments) -> Result<Configuration, Failure> {
     let mut configuration = read(arguments)?;
-    let incomplete = configuration
-        .diagnostics
-        .iter()
-        .any(|one| matches!(one.code, "RC0101" | "RC0102"));
+    let not_read = |one: &Diagnostic| matches!(one.code, "RC0101" | "RC0102" | "RC0134");
+    let incomplete = configuration.diagnostics.iter().any(not_read);
     relais_lint::check(
         &configuration.loaded,
         incomplete,
@@ -105,16 +101,7 @@ pub(crate) fn judge(arguments: &Arguments) -> Result<Configuration, Failure> {
 
 /// Reads a configuration that is in memory, under the absolute name `file`.
 pub(crate) fn read_text(file: &str, text: &str) -> Configuration {
-    let options = Options {
-        main_file: file.into(),
-        server_root: "/".into(),
-        defines: Vec::new(),
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: HTTPD_VERSION,
-    };
-    configure(options, &MemoryFiles::new().with(file, text))
+    configure(Options::new(file), &MemoryFiles::new().with(file, text))
 }
 
 /// Prints diagnostics to standard error, down to the level that `-e` names.

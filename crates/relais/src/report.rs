@@ -1,7 +1,7 @@
 //! What relais says of itself and of a configuration, in the forms that
 //! scripts around httpd look for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use relais_modules::Configuration;
 use relais_policy::{Host, HostAddress, Site};
 
 use crate::Outcome;
-use crate::configuration::HTTPD_VERSION;
+use relais_conf::HTTPD_VERSION;
 
 const HELP: &str = "\
 relais: a reverse proxy for WebSockets and HTTP that runs existing Apache httpd configuration
@@ -177,6 +177,9 @@ pub(crate) fn hosts(site: &Site, configuration: &Configuration) {
     }
     let loaded = &configuration.loaded;
     let _ = writeln!(text, "ServerRoot: \"{}\"", loaded.server_root.display());
+    if let Some(root) = &site.server.document_root {
+        let _ = writeln!(text, "Main DocumentRoot: \"{}\"", root.display());
+    }
     let _ = writeln!(text, "Main ErrorLog: \"{}\"", site.main().spec.error_log);
     if let Some(pid_file) = &site.server.pid_file {
         let _ = writeln!(text, "PidFile: \"{}\"", pid_file.display());
@@ -219,24 +222,29 @@ fn describe_owner(
 }
 
 /// Every address that a `<VirtualHost>` names with its hosts: first those with an IP address, in the order of the table
-/// that httpd keeps them in, then those for all addresses; else in file order.
+/// that httpd keeps them in, then those for all addresses; else in the order in which they got their last host.
 fn address_sets(site: &Site) -> Vec<(&HostAddress, Vec<&Host>)> {
     let mut places = HashMap::new();
-    let mut sets: Vec<(&HostAddress, Vec<&Host>)> = Vec::new();
-    for host in &site.hosts {
-        for address in &host.addresses {
-            let place = *places.entry((address.ip, address.port)).or_insert_with(|| {
-                sets.push((address, Vec::new()));
-                sets.len() - 1
-            });
-            let hosts = &mut sets[place].1;
-            if hosts.last().is_none_or(|last| last.index != host.index) {
-                hosts.push(host);
-            }
+    let mut sets: Vec<(&HostAddress, Vec<&Host>, usize)> = Vec::new();
+    let addresses = site.hosts.iter().flat_map(|host| {
+        let own = host.addresses.iter();
+        own.map(move |address| (host, address))
+    });
+    for (last, (host, address)) in addresses.enumerate() {
+        let place = *places.entry((address.ip, address.port)).or_insert_with(|| {
+            sets.push((address, Vec::new(), last));
+            sets.len() - 1
+        });
+        let set = &mut sets[place];
+        set.2 = last;
+        if set.1.last().is_none_or(|last| last.index != host.index) {
+            set.1.push(host);
         }
     }
-    sets.sort_by_key(|(address, _)| address.ip.map_or(u32::MAX, bucket));
-    sets
+    sets.sort_by_key(|(address, _, last)| (address.ip.map_or(u32::MAX, bucket), *last));
+    sets.into_iter()
+        .map(|(address, hosts, _)| (address, hosts))
+        .collect()
 }
 
 /// The place of an address in httpd's table of virtual hosts (`hash_inaddr` of server/vhost.c).
@@ -292,15 +300,11 @@ fn describe_set(text: &mut String, address: &HostAddress, hosts: &[&Host]) {
             "         port {port} namevhost {} ({})",
             host.spec.server_name, host.defined
         );
-        let mut told = BTreeSet::new();
-        for alias in host
-            .names
-            .iter()
-            .skip(1)
-            .filter(|alias| told.insert(&alias.name))
-        {
+        // httpd keeps the two kinds in two lists.
+        let (wild, plain): (Vec<_>, Vec<_>) = host.aliases().iter().partition(|alias| alias.wild);
+        for alias in plain.into_iter().chain(wild) {
             let kind = if alias.wild { "wild alias" } else { "alias" };
-            let _ = writeln!(text, "                 {kind} {}", alias.name);
+            let _ = writeln!(text, "                 {kind} {}", alias.written());
         }
     }
 }

@@ -61,6 +61,9 @@ impl Loader<'_> {
                 refusals: Vec::new(),
             };
             search.path(&self.under_server_root(&word));
+            if search.found.is_empty() && search.refusals.is_empty() {
+                self.absent.push(word.span());
+            }
             for (code, message) in search.refusals {
                 self.error(code, word.span(), message);
             }

@@ -3,7 +3,7 @@
 use relais_conf::Diagnostics;
 
 use crate::Rule;
-use crate::view::{View, is_websocket};
+use crate::view::{View, has_scheme, is_websocket};
 
 pub(super) const RULE: Rule = Rule {
     code: "RC0421",
@@ -32,11 +32,8 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
             .any(|name| line.is(name))
     });
     let by_option = by_option.into_iter().any(|line| {
-        line.directive
-            .args
-            .lossy()
-            .to_ascii_lowercase()
-            .contains("timeout=")
+        let mut words = line.words().into_iter();
+        words.any(|word| has_scheme(&word, &["timeout="]))
     });
     if by_name || by_option || view.incomplete {
         return;

@@ -8,7 +8,7 @@ use crate::view::View;
 pub(super) const RULE: Rule = Rule {
     code: "RC0431",
     name: "old-tls-protocols",
-    summary: "a list of TLS versions from before 2014",
+    summary: "a list of TLS versions that speaks of ones that are gone",
     doc: "SSLv2 is gone and SSLv3 is in no current library; `+SSLv3` keeps httpd from starting, and `-SSLv2` \
           says nothing. TLS 1.0 and 1.1 are not spoken by relais. `SSLProtocol -all +TLSv1.2 +TLSv1.3` is what \
           is left.",
@@ -27,7 +27,11 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
                 || matches!(text.as_str(), "-sslv2" | "sslv2" | "+sslv2")
         });
         if let Some(word) = old {
-            let note = RULE.note(word.span(), "a list of protocols from before 2014");
+            let message = format!(
+                "`{}` speaks of a version that is gone or not spoken here",
+                word.lossy()
+            );
+            let note = RULE.note(word.span(), message);
             found.push(note.with_suggestion(line.directive.args.span(), "-all +TLSv1.2 +TLSv1.3"));
         }
     }

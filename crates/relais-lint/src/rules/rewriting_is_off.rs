@@ -23,7 +23,7 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
                 rule.line.directive.name.span(),
                 "this rule does nothing: RewriteEngine is not on",
             );
-            found.push(warning.with_help("put `RewriteEngine On` in front of it"));
+            found.push(view.missing(warning.with_help("put `RewriteEngine On` in front of it")));
         }
     }
 }

@@ -29,10 +29,8 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
             .find(|target| has_scheme(target, &["https://", "wss://"]))
         {
             let message = "the target is spoken to over TLS, and SSLProxyEngine is not on";
-            found.push(
-                RULE.warning(target.span(), message)
-                    .with_help("add `SSLProxyEngine on`"),
-            );
+            let warning = RULE.warning(target.span(), message);
+            found.push(view.missing(warning.with_help("add `SSLProxyEngine on`")));
         }
     }
 }

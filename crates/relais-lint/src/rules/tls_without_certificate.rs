@@ -26,7 +26,7 @@ fn check(view: &View<'_>, found: &mut Diagnostics) {
                 engine.directive.span,
                 "TLS is on, and no SSLCertificateFile is in force",
             );
-            found.push(warning.with_help("name one with `SSLCertificateFile`"));
+            found.push(view.missing(warning.with_help("name one with `SSLCertificateFile`")));
         }
     }
 }

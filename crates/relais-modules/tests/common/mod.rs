@@ -1,7 +1,5 @@
 //! Reading configurations.
 
-use std::path::PathBuf;
-
 use relais_conf::{MemoryFiles, Options};
 use relais_modules::{Configuration, configure};
 use relais_policy::{Decision, Exchange, SectionSets, Step};
@@ -22,14 +20,5 @@ pub(crate) fn read(config: &str) -> Configuration {
     let files = MemoryFiles::new()
         .with("/srv/main.conf", config)
         .with("/srv/extra.conf", "Timeout 5\n");
-    let options = Options {
-        main_file: PathBuf::from("/srv/main.conf"),
-        server_root: PathBuf::from("/srv"),
-        defines: Vec::new(),
-        before: Vec::new(),
-        after: Vec::new(),
-        environment: Box::new(|_| None),
-        version: (2, 4, 71),
-    };
-    configure(options, &files, &|_| Vec::new())
+    configure(Options::new("/srv/main.conf"), &files, &|_| Vec::new())
 }

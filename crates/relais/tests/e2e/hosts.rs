@@ -42,18 +42,52 @@ fn answering(running: &Running, host: &str) -> String {
     location.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-#[test]
-fn the_name_of_an_address_is_a_name_of_its_host() {
+/// Asks relais, and httpd where it is installed.
+fn both_answer(configuration: &str, answers: &[(&str, &str)]) {
     for program in [Program::Relais, Program::Httpd] {
         if !Path::new(&program.path()).exists() {
             continue;
         }
         let address = free_address();
-        let body = CONFIGURATION.replace("PORT", &address.port().to_string());
+        let body = configuration.replace("PORT", &address.port().to_string());
         let running = Site::at(address, program, &body).start();
-        for (host, expected) in ANSWERS {
+        for &(host, expected) in answers {
             let found = answering(&running, host);
             assert_eq!(found, expected, "{host} of {}", program.path().display());
         }
+    }
+}
+
+#[test]
+fn the_name_of_an_address_is_a_name_of_its_host() {
+    both_answer(CONFIGURATION, &ANSWERS);
+}
+
+/// A host without a ServerName has that of the main server, unless its line names an address.
+const UNNAMED: &str = "\
+<VirtualHost *:PORT>
+    ServerName first.example
+    Redirect /a /first
+</VirtualHost>
+<VirtualHost *:PORT>
+    ServerAlias alias.example
+    Redirect /a /second
+</VirtualHost>
+";
+
+#[test]
+fn a_host_without_a_name_has_that_of_the_main_server() {
+    let answers = [
+        ("unknown.example", "first"),
+        ("alias.example", "second"),
+        ("main.example", "second"),
+    ];
+    for (address, main) in [("*:PORT", "second"), ("LISTEN", "first")] {
+        let body = UNNAMED.replace("*:PORT", address);
+        let answers = answers.map(|(host, expected)| match host {
+            "main.example" => (host, main),
+            _ => (host, expected),
+        });
+        both_answer(&body, &answers);
     }
 }
