@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use relais_conf::{Diagnostics, Host, Loaded, MemoryFiles, Options, Text, load};
 

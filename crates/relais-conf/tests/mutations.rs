@@ -1,7 +1,5 @@
 //! Damaged configurations: whatever is read, nothing panics, every span is inside its file, and every diagnostic renders.
 
-use std::path::PathBuf;
-
 use relais_conf::{
     Diagnostics, Host, Item, Loaded, MemoryFiles, Options, SourceMap, Span, Text, load,
 };
