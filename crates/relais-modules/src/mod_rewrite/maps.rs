@@ -5,20 +5,23 @@
 //! ended. Both happen as a [`Lookup`], away from the worker's thread, while
 //! other requests go on.
 
+mod program;
+
 use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use relais_conf::Text;
 use relais_policy::{Lookup, Problem, SetResult, Slot};
 use relais_rewrite::{InternalMap, TextMap};
 
-use super::Rewrite;
+use self::program::Program;
+use super::{Rewrite, enter};
 
 /// A map with its name.
 #[derive(Clone, Debug)]
@@ -36,25 +39,41 @@ enum Kind {
     Program(Arc<Program>),
 }
 
-/// What a [`Lookup`] of this module leaves: the value that a program has given,
-/// none for a file that has been read.
-pub(super) type Answer = Option<Vec<u8>>;
+/// What a [`Lookup`] of this module leaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// A program has said this.
+    Value(Vec<u8>),
+    /// A program has no value, or a file has been read.
+    Nothing,
+    /// A program has ended twice without an answer, which this line tells; as
+    /// in httpd there is no value then.
+    Gone(String),
+    /// A program did not answer in time, as this line tells.
+    Failed(String),
+}
 
 /// What a map says.
 pub(super) enum Found {
     /// It has been appended.
     Value,
     Nothing,
+    /// Nothing, and the log should say why.
+    Noted(String),
     /// Something has to be done first.
     Pending(Lookup),
+    /// Nobody knows: the request cannot be answered, as this line tells.
+    Failed(String),
 }
 
 impl Map {
     /// Appends the value of `key`. `answered` tells whether a [`Lookup`] of
-    /// this request has been carried out, and for a program what it said.
+    /// this request has been carried out, and for a program what it said, for
+    /// which it has as much time as `timeout` says.
     pub(super) fn get(
         &self,
         key: &[u8],
+        timeout: Duration,
         answered: &dyn Fn(&[u8]) -> Option<Answer>,
         out: &mut Vec<u8>,
     ) -> Found {
@@ -84,13 +103,16 @@ impl Map {
             }
             Kind::Program(program) => {
                 let wait_key = program.wait_key(&self.name, key);
-                let Some(answer) = answered(&wait_key) else {
-                    return Found::Pending(program.ask(wait_key, key));
-                };
-                if let Some(value) = &answer {
-                    out.extend_from_slice(value);
+                match answered(&wait_key) {
+                    None => Found::Pending(program.ask(wait_key, key, timeout)),
+                    Some(Answer::Value(value)) => {
+                        out.extend_from_slice(&value);
+                        Found::Value
+                    }
+                    Some(Answer::Nothing) => Found::Nothing,
+                    Some(Answer::Gone(line)) => Found::Noted(line),
+                    Some(Answer::Failed(line)) => Found::Failed(line),
                 }
-                found(answer.is_some())
             }
         }
     }
@@ -116,8 +138,9 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, words: &[Text]) -> SetResult {
     let (name, source) = match words {
         [name, source] => (name, source),
         [_, _, extra] => {
-            let message = "running a map's program as another user is not implemented yet";
-            return Err(Problem::not_yet(extra.span(), message));
+            let message = "a map's program runs as the user that relais runs as";
+            return Err(Problem::at(extra.span(), message)
+                .with_help("leave the user out, and let the program change it by itself, such as with `setpriv` or `sudo`"));
         }
         _ => {
             return Err(Problem::new(
@@ -127,6 +150,7 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, words: &[Text]) -> SetResult {
     };
     let kind = kind(slot, source)?;
     slot.host.maps.retain(|map| map.name != name.bytes());
+    enter(slot);
     slot.host.maps.push(Map {
         name: name.bytes().to_vec(),
         kind,
@@ -136,7 +160,10 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, words: &[Text]) -> SetResult {
 
 fn kind(slot: &Slot<'_, Rewrite>, source: &Text) -> Result<Kind, Problem> {
     let text = source.lossy();
-    let known = |prefix: &str| text.strip_prefix(prefix);
+    let known = |prefix: &str| {
+        let (kind, rest) = text.split_at_checked(prefix.len())?;
+        kind.eq_ignore_ascii_case(prefix).then_some(rest)
+    };
     if let Some(function) = known("int:") {
         let map = InternalMap::named(function.as_bytes()).ok_or_else(|| {
             let message = format!("RewriteMap: internal map not found: {function}");
@@ -145,13 +172,13 @@ fn kind(slot: &Slot<'_, Rewrite>, source: &Text) -> Result<Kind, Problem> {
         })?;
         return Ok(Kind::Internal(map));
     }
-    if text.starts_with("dbm") && text.contains(':') {
+    if known("dbm").is_some_and(|rest| rest.starts_with([':', '='])) {
         let message = "dbm maps are not implemented";
         return Err(Problem::not_yet(source.span(), message).with_help(
             "`httxt2dbm` made it from a text file: name that file as `txt:`; it is indexed when it is read",
         ));
     }
-    if text.starts_with("dbd:") || text.starts_with("fastdbd:") {
+    if known("dbd:").is_some() || known("fastdbd:").is_some() {
         let message = "maps in SQL databases are not implemented";
         return Err(Problem::not_yet(source.span(), message)
             .with_help("a `prg:` map can ask a database, or a `txt:` map hold what it says"));
@@ -169,11 +196,8 @@ fn kind(slot: &Slot<'_, Rewrite>, source: &Text) -> Result<Kind, Problem> {
             ));
         };
         exists(&program, source)?;
-        return Ok(Kind::Program(Arc::new(Program {
-            program,
-            arguments: words.get(1..).unwrap_or_default().to_vec(),
-            running: Mutex::default(),
-        })));
+        let arguments = words.get(1..).unwrap_or_default().to_vec();
+        return Ok(Kind::Program(Arc::new(Program::new(program, arguments))));
     }
     let (random, path) = match (known("txt:"), known("rnd:")) {
         (Some(path), _) => (false, path),
@@ -182,10 +206,7 @@ fn kind(slot: &Slot<'_, Rewrite>, source: &Text) -> Result<Kind, Problem> {
     };
     let path = slot.place.server_root.join(path);
     exists(&path, source)?;
-    let file = Arc::new(FileMap {
-        path,
-        state: Mutex::default(),
-    });
+    let file = Arc::new(FileMap::new(path));
     Ok(if random {
         Kind::Random(file)
     } else {
@@ -205,6 +226,8 @@ fn exists(path: &Path, source: &Text) -> Result<(), Problem> {
 struct FileMap {
     path: PathBuf,
     state: Mutex<Loaded>,
+    /// Held by whoever reads the file, so that it is read once.
+    reading: Mutex<()>,
 }
 
 /// The file has not been read since it changed.
@@ -221,9 +244,19 @@ struct Loaded {
 struct Stamp {
     changed: SystemTime,
     len: u64,
+    /// A file that is put in the place of another may have its time and length.
+    file: u64,
 }
 
 impl FileMap {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            state: Mutex::default(),
+            reading: Mutex::default(),
+        }
+    }
+
     /// The table of the file as it is now; none if it cannot be asked for.
     fn current(&self) -> Result<Option<Arc<TextMap>>, Stale> {
         let Ok(stamp) = stamp(&self.path) else {
@@ -245,6 +278,10 @@ impl FileMap {
     fn reload(self: &Arc<Self>, key: Vec<u8>) -> Lookup {
         let file = Arc::clone(self);
         Lookup::new(key, move || -> Answer {
+            let _turn = file.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            if file.current().is_ok() {
+                return Answer::Nothing;
+            }
             // A file that changes while it is read may be half of one; it will
             // be found changed and read again by a later request.
             if let Ok((stamp, table)) = read(&file.path) {
@@ -252,7 +289,7 @@ impl FileMap {
                 state.stamp = Some(stamp);
                 state.table = Some(Arc::new(table));
             }
-            None
+            Answer::Nothing
         })
     }
 
@@ -276,6 +313,7 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok(Stamp {
         changed: metadata.modified()?,
         len: metadata.len(),
+        file: metadata.ino(),
     })
 }
 
@@ -289,95 +327,6 @@ fn read(path: &Path) -> io::Result<(Stamp, TextMap)> {
     Ok((before, table))
 }
 
-/// A map that is a program: a key on a line of its input, the value on a line
-/// of its output, `NULL` for none.
-struct Program {
-    program: PathBuf,
-    arguments: Vec<String>,
-    running: Mutex<Option<Running>>,
-}
-
-struct Running {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Program {
-    fn wait_key(&self, name: &[u8], key: &[u8]) -> Vec<u8> {
-        [b"rewrite-prg:", name, b":", key].concat()
-    }
-
-    fn ask(self: &Arc<Self>, wait_key: Vec<u8>, key: &[u8]) -> Lookup {
-        let program = Arc::clone(self);
-        let key = key.to_vec();
-        Lookup::new(wait_key, move || program.answer(&key))
-    }
-
-    /// Asks the program, and once more if it turns out to have ended.
-    fn answer(&self, key: &[u8]) -> Answer {
-        if key.contains(&b'\n') {
-            return None;
-        }
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..2 {
-            let exchanged = match running.as_mut() {
-                Some(running) => running.exchange(key),
-                None => Running::start(&self.program, &self.arguments)
-                    .and_then(|started| running.insert(started).exchange(key)),
-            };
-            match exchanged {
-                Ok(answer) => return (!answer.eq_ignore_ascii_case(b"NULL")).then_some(answer),
-                Err(_) => *running = None,
-            }
-        }
-        None
-    }
-}
-
-impl fmt::Debug for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Program({})", self.program.display())
-    }
-}
-
-impl Running {
-    fn start(program: &Path, arguments: &[String]) -> io::Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::Error::other("no pipes"));
-        };
-        Ok(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-        })
-    }
-
-    fn exchange(&mut self, key: &[u8]) -> io::Result<Vec<u8>> {
-        self.input.write_all(&[key, b"\n"].concat())?;
-        self.input.flush()?;
-        let mut line = Vec::new();
-        self.output.read_until(b'\n', &mut line)?;
-        match line.strip_suffix(b"\n") {
-            Some(value) => Ok(value.to_vec()),
-            None => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -389,9 +338,11 @@ mod tests {
         let mut answers: BTreeMap<Vec<u8>, Answer> = BTreeMap::new();
         for _ in 0..3 {
             let mut out = Vec::new();
-            match map.get(key.as_bytes(), &|key| answers.get(key).cloned(), &mut out) {
+            let answered = |key: &[u8]| answers.get(key).cloned();
+            match map.get(key.as_bytes(), Duration::from_secs(60), &answered, &mut out) {
                 Found::Value => return Some(String::from_utf8_lossy(&out).into_owned()),
-                Found::Nothing => return None,
+                Found::Nothing | Found::Noted(_) => return None,
+                Found::Failed(line) => panic!("{line}"),
                 Found::Pending(lookup) => {
                     let answer = (lookup.work)();
                     let answer = answer.downcast::<Answer>().expect("its type");
@@ -412,10 +363,7 @@ mod tests {
     fn file(name: &str, text: &str) -> Arc<FileMap> {
         let path = std::env::temp_dir().join(format!("relais-map-{}-{name}", std::process::id()));
         fs::write(&path, text).expect("a file in the temporary folder");
-        Arc::new(FileMap {
-            path,
-            state: Mutex::default(),
-        })
+        Arc::new(FileMap::new(path))
     }
 
     #[test]
@@ -439,23 +387,5 @@ mod tests {
         seen.dedup();
         assert_eq!(seen, ["a", "b", "c"]);
         fs::remove_file(&file.path).expect("removed");
-    }
-
-    #[test]
-    fn a_program_is_started_once_and_again_when_it_has_ended() {
-        let script = "n=0; while read k; do n=$((n+1)); case $k in \
-                      none) echo NULL;; end) exit;; *) echo $k-$n;; esac; done";
-        let program = Arc::new(Program {
-            program: "/bin/sh".into(),
-            arguments: vec!["-c".to_owned(), script.to_owned()],
-            running: Mutex::default(),
-        });
-        let map = map(Kind::Program(program));
-        assert_eq!(ask(&map, "a").as_deref(), Some("a-1"));
-        assert_eq!(ask(&map, "b").as_deref(), Some("b-2"));
-        assert_eq!(ask(&map, "none"), None);
-        assert_eq!(ask(&map, "x\ny"), None);
-        assert_eq!(ask(&map, "end"), None);
-        assert_eq!(ask(&map, "c").as_deref(), Some("c-1"));
     }
 }

@@ -171,12 +171,16 @@ fn run(
         level,
         directory: input.directory,
         lines: RefCell::default(),
+        problems: RefCell::default(),
+        failure: RefCell::default(),
         pending: RefCell::default(),
         proxied: None,
     };
     let outcome = relais_rewrite::run(rules, &input, &mut request);
     let Request {
         lines,
+        problems,
+        failure,
         pending,
         proxied,
         ..
@@ -193,6 +197,16 @@ fn run(
     for (level, line) in lines.into_inner() {
         log_in(exchange, level, directory, &line);
     }
+    for line in problems.into_inner() {
+        exchange.note("rewrite", Level::Error, || line);
+    }
+    let outcome = match failure.into_inner() {
+        None => outcome,
+        Some(line) => Outcome::Error {
+            status: 500,
+            reason: line.into(),
+        },
+    };
     Ok((outcome, proxied))
 }
 
@@ -398,6 +412,10 @@ struct Request<'x, 'a> {
     /// The section whose rules run.
     directory: Option<Directory<'x>>,
     lines: RefCell<Vec<(Level, String)>>,
+    /// What maps have to say to the log.
+    problems: RefCell<Vec<String>>,
+    /// Why a map could not be asked.
+    failure: RefCell<Option<String>>,
     /// What has to be done before the rules can run.
     pending: RefCell<Option<relais_policy::Lookup>>,
     /// The last rule that proxies.
@@ -436,9 +454,17 @@ impl Lookup for Request<'_, '_> {
             return false;
         }
         let answered = |key: &[u8]| self.exchange.answer::<Answer>(key).cloned();
-        match map.get(key, &answered, out) {
+        match map.get(key, self.exchange.host.spec.timeout, &answered, out) {
             Found::Value => true,
             Found::Nothing => false,
+            Found::Noted(line) => {
+                self.problems.borrow_mut().push(line);
+                false
+            }
+            Found::Failed(line) => {
+                self.failure.replace(Some(line));
+                false
+            }
             Found::Pending(lookup) => {
                 *self.pending.borrow_mut() = Some(lookup);
                 false

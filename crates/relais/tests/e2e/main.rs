@@ -16,6 +16,7 @@ mod files;
 mod harness;
 mod hosts;
 mod lifecycle;
+mod maps;
 mod origins;
 mod python;
 mod status;
