@@ -338,11 +338,14 @@ fn write(
     field(out, b"Date", &httpdate::date_header(turn.exchange.now));
     field(out, b"Server", turn.spec().server_tokens.as_bytes());
     let is_type = |name: &[u8]| name.eq_ignore_ascii_case(b"Content-Type");
-    for (name, value) in always
+    let sent_here = |(name, _): &(&[u8], &[u8])| !is_managed(name) && !is_type(name);
+    // httpd's order: what describes a file is there before modules add their
+    // fields.
+    let (described, added): (Vec<_>, Vec<_>) = fields
         .iter()
-        .chain(fields)
-        .filter(|(name, _)| !is_managed(name) && !is_type(name))
-    {
+        .filter(sent_here)
+        .partition(|(name, _)| respond.file.is_none() || describes_file(name));
+    for (name, value) in always.iter().filter(sent_here).chain(described) {
         field(out, name, value);
     }
     // RFC 9110 §6.4.1: these statuses have no content, and a page behind them
@@ -358,6 +361,9 @@ fn write(
     };
     if let Some(length) = length.filter(|_| !bodiless) {
         field(out, b"Content-Length", length.to_string().as_bytes());
+    }
+    for (name, value) in added {
+        field(out, name, value);
     }
     let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
     match upgrade {
@@ -380,6 +386,18 @@ fn write(
     sent.body = page.len() as u64;
     sent.status = status;
     page
+}
+
+/// Whether a field is one that httpd's default handler sets.
+fn describes_file(name: &[u8]) -> bool {
+    let own: [&[u8]; 5] = [
+        b"Vary",
+        b"Last-Modified",
+        b"ETag",
+        b"Accept-Ranges",
+        b"Content-Range",
+    ];
+    own.iter().any(|have| have.eq_ignore_ascii_case(name))
 }
 
 /// Whether what is sent is the page of a status, or a text in its place.

@@ -1,11 +1,13 @@
 //! From configuration text to a site.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use relais_conf::{Diagnostic, Diagnostics, Files, Loaded, Options};
 use relais_policy::Site;
 use relais_policy::build::Builder;
 
+use crate::files::Htaccess;
 use crate::{MODULES, ModuleHost, PHASES, default_host_spec, known, names};
 
 /// A configuration that has been read.
@@ -54,19 +56,15 @@ fn read(
     elsewhere: &[&str],
 ) -> Configuration {
     let mut host = ModuleHost::default();
+    let version = options.version;
     let mut loaded = relais_conf::load(options, files, &mut host);
     let mut diagnostics = std::mem::take(&mut loaded.diagnostics);
     diagnostics.soften(elsewhere);
-    let builder = Builder {
-        modules: MODULES,
-        phases: &PHASES,
-        known: &known,
-        names: names(),
-        resolve,
-        proxy_parameters: "ProxySet",
-        host_spec: &default_host_spec,
-    };
-    let site = builder.build(&loaded, &mut diagnostics);
+    let site = builder(resolve).build(&loaded, &mut diagnostics);
+    let site = site.map(|mut site| {
+        site.shared = Some(Arc::new(Htaccess::new(&host, &loaded, version)));
+        site
+    });
     diagnostics.soften(elsewhere);
     diagnostics.sort(&loaded.sources);
     Configuration {
@@ -74,5 +72,18 @@ fn read(
         loaded,
         diagnostics,
         modules_loaded: host.modules(),
+    }
+}
+
+/// What sites, and files in folders, are built with.
+pub(crate) fn builder(resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Builder<'_> {
+    Builder {
+        modules: MODULES,
+        phases: &PHASES,
+        known: &known,
+        names: names(),
+        resolve,
+        proxy_parameters: "ProxySet",
+        host_spec: &default_host_spec,
     }
 }

@@ -1,6 +1,7 @@
 //! core: the server's identity, its time limits and how requests are read.
 
 mod handler;
+mod overrides;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::files::Links;
 use crate::{mod_so, values};
 
 pub(crate) use handler::{STATUS, check as check_handler, fixup, respond as respond_missing};
+pub(crate) use overrides::Overrides;
 
 /// core.
 pub struct Core;
@@ -47,6 +49,10 @@ pub struct Host {
     trace: Option<bool>,
     document_root: Option<PathBuf>,
     status: StatusSettings,
+    /// Whether some folder may have a file with directives.
+    overrides: bool,
+    /// `AccessFileName`.
+    access_names: Vec<String>,
 }
 
 /// What the status page shows, as far as it is said.
@@ -61,6 +67,15 @@ impl Host {
     pub(crate) fn document_root(&self) -> Option<&PathBuf> {
         self.document_root.as_ref()
     }
+
+    /// What files with directives are called, if some folder may have one.
+    pub(crate) fn access_names(&self) -> Option<Vec<String>> {
+        let names = match self.access_names.as_slice() {
+            [] => vec![".htaccess".to_owned()],
+            names => names.to_vec(),
+        };
+        self.overrides.then_some(names)
+    }
 }
 
 /// Per-section settings.
@@ -69,6 +84,8 @@ pub struct Section {
     canonical_name: Option<bool>,
     body_max: Option<u64>,
     links: Option<Links>,
+    /// `AllowOverride` and `AllowOverrideList`.
+    overrides: Option<Overrides>,
     /// `SetHandler`.
     handler: Option<Arc<StringExpression>>,
     /// `ForceType`; empty is `None`.
@@ -78,6 +95,12 @@ pub struct Section {
 }
 
 impl Section {
+    /// What files with directives may set.
+    pub(crate) fn overrides(&self) -> Option<&Overrides> {
+        let own = self.overrides.as_ref();
+        own.filter(|overrides| overrides.allows_something())
+    }
+
     /// Which symbolic links `Options` lets be followed.
     pub(crate) fn links(&self) -> Links {
         self.links.unwrap_or(Links::Followed)
@@ -301,12 +324,37 @@ impl Module for Core {
         Directive {
             name: "AllowOverride",
             syntax: "AllowOverride All|None|directive-type [directive-type] ...",
-            context: Context::DIRECTORY.or(Context::PROXY),
+            context: Context::DIRECTORY,
             default: Some("None"),
-            doc: "What .htaccess files may set; relais reads none, and warns where httpd would.",
-            accepts: &["AllowOverride None", "AllowOverride none"],
-            refuses: &["AllowOverride", "AllowOverride Everything"],
-            set: Set::Words(allow_override),
+            doc: "What .htaccess files among the files of a folder may set.",
+            // It stands in `<Directory>` sections only.
+            accepts: &[],
+            refuses: &[
+                "AllowOverride",
+                "AllowOverride Everything",
+                "AllowOverride All",
+            ],
+            set: Set::Words(overrides::allow),
+        },
+        Directive {
+            name: "AllowOverrideList",
+            syntax: "AllowOverrideList None|directive [directive] ...",
+            context: Context::DIRECTORY,
+            default: Some("None"),
+            doc: "Single directives that .htaccess files among the files of a folder may set.",
+            accepts: &[],
+            refuses: &["AllowOverrideList", "AllowOverrideList RewriteRule"],
+            set: Set::Words(overrides::allow_list),
+        },
+        Directive {
+            name: "AccessFileName",
+            syntax: "AccessFileName filename [filename] ...",
+            context: Context::HOST,
+            default: Some(".htaccess"),
+            doc: "The names of files with directives for the folder they are in; the first that is there is read.",
+            accepts: &["AccessFileName .acl", "AccessFileName .htaccess .acl"],
+            refuses: &["AccessFileName", "AccessFileName a/b"],
+            set: Set::Words(access_names),
         },
         Directive {
             name: "Protocols",
@@ -785,6 +833,11 @@ impl Module for Core {
             document_root: inner.document_root.or_else(|| outer.document_root.clone()),
             // It is read of the main server, which has no outer one.
             status: inner.status,
+            overrides: inner.overrides || outer.overrides,
+            access_names: match inner.access_names.is_empty() {
+                true => outer.access_names.clone(),
+                false => inner.access_names,
+            },
         }
     }
 
@@ -801,6 +854,7 @@ impl Module for Core {
             canonical_name: inner.canonical_name.or(outer.canonical_name),
             body_max: inner.body_max.or(outer.body_max),
             links: inner.links.or(outer.links),
+            overrides: inner.overrides.clone().or_else(|| outer.overrides.clone()),
             handler: inner.handler.clone().or_else(|| outer.handler.clone()),
             forced_type: inner
                 .forced_type
@@ -1039,34 +1093,15 @@ fn options(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
     Ok(())
 }
 
-fn allow_override(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
-    const KINDS: &[&str] = &[
-        "None",
-        "All",
-        "AuthConfig",
-        "FileInfo",
-        "Indexes",
-        "Limit",
-        "Options",
-    ];
-    for word in words {
-        let kind = word.slice(
-            0..word
-                .bytes()
-                .iter()
-                .position(|&byte| byte == b'=')
-                .unwrap_or(word.len()),
-        );
-        if kind.eq_ignore_case("Nonfatal") {
-            continue;
-        }
-        if values::choice(&kind, "AllowOverride", KINDS)? != 0 {
-            let message =
-                "relais reads no .htaccess files: what they hold must stand in the configuration";
-            slot.diagnostics
-                .push(Diagnostic::warning("RC0321", word.span(), message));
-        }
+fn access_names(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
+    if let Some(word) = words.iter().find(|word| word.bytes().contains(&b'/')) {
+        return Err(Problem::at(
+            word.span(),
+            "a file's name without a folder is wanted",
+        ));
     }
+    let names = words.iter().map(|word| word.lossy().into_owned());
+    slot.host.access_names = names.collect();
     Ok(())
 }
 

@@ -59,7 +59,8 @@ pub use standing::{Standing, standing};
 use relais_policy::{AnyModule, Phases, Registered};
 
 /// Every code of this crate with its meaning. Codes are stable and never used
-/// again for something else; RC0301 and RC0302 are RC0401 and RC0402 now.
+/// again for something else; RC0301 and RC0302 are RC0401 and RC0402 now, and
+/// RC0321 said that no .htaccess file is read.
 pub const CODES: &[(&str, &str)] = &[
     ("RC0303", "LoadModule names no module of httpd"),
     (
@@ -93,10 +94,6 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "RC0320",
         "a group of Require lines holds only negative ones, so that nobody gets in",
-    ),
-    (
-        "RC0321",
-        "AllowOverride asks for .htaccess files, of which relais reads none",
     ),
     ("RC0322", "Protocols names one that relais does not speak"),
     (

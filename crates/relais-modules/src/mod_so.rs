@@ -161,7 +161,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// What reading a configuration asks about modules.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ModuleHost {
     /// Names from `LoadModule`, without `_module`, in order.
     loaded: Vec<String>,

@@ -10,9 +10,12 @@ use crate::exchange::Phases;
 use crate::lookup::Lookup;
 use crate::module::{AnyModule, Drafts, Settings};
 use crate::read;
+use crate::section::{Matcher, SectionHead, SectionKind};
 use crate::site::{Host, HostAddress, HostDraft, HostName, SectionDraft, Site, SiteDraft};
 use crate::spec::{HostSpec, ServerSpec};
-use crate::walk::Sections;
+use crate::walk::{Fragment, Sections};
+
+pub use crate::read::Allows;
 
 /// What httpd knows about a name that no module here has a row for.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +71,34 @@ impl Builder<'_> {
         (!diagnostics.has_errors()).then(|| self.seal(draft, &loaded.sources))
     }
 
+    /// Builds the settings of a folder from a file in it, in which only what
+    /// `allows` says may stand. Problems are added to `diagnostics`.
+    pub fn fragment(
+        &self,
+        loaded: &mut Loaded,
+        folder: &[u8],
+        allows: Allows<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Fragment {
+        let file = loaded.sources.add("folder", folder.to_vec(), None);
+        let argument = loaded.sources.text(file);
+        let head = SectionHead {
+            kind: SectionKind::Directory,
+            matcher: Matcher::Prefix(folder.to_vec()),
+            span: argument.span(),
+            argument,
+        };
+        let (items, root) = (&loaded.tree.items, &loaded.server_root);
+        let draft = read::read_fragment(self, items, root, head, allows, diagnostics);
+        let mut untouched = Untouched::default();
+        for module in self.modules {
+            module.seal_section(None, &mut untouched.section);
+        }
+        let mut sections = Sections::default();
+        self.seal_section(&draft, None, &untouched, &mut sections);
+        Fragment { sections }
+    }
+
     pub(crate) fn host_draft(&self, addresses: Vec<HostAddress>, span: Option<Span>) -> HostDraft {
         HostDraft {
             addresses,
@@ -109,6 +140,7 @@ impl Builder<'_> {
             lookup: Lookup::new(&hosts),
             hosts,
             phases: self.phases,
+            shared: None,
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn read(
         rows: rows(builder.modules),
         server_root,
         virtual_hosts: Vec::new(),
+        allows: None,
         diagnostics,
     };
     let mut main = builder.host_draft(Vec::new(), None);
@@ -66,11 +67,53 @@ pub(crate) fn read(
     hosts
 }
 
+/// Says whether a directive or section, by its name in httpd's spelling, may
+/// stand in a folder's file with these arguments.
+pub type Allows<'a> = &'a dyn Fn(&str, &Text) -> bool;
+
+/// Reads what stands in a file of a folder (`.htaccess`) as a section for it.
+pub(crate) fn read_fragment(
+    builder: &Builder<'_>,
+    items: &[Item],
+    server_root: &Path,
+    head: SectionHead,
+    allows: Allows<'_>,
+    diagnostics: &mut Diagnostics,
+) -> SectionDraft {
+    let mut reader = Reader {
+        builder,
+        rows: rows(builder.modules),
+        server_root,
+        virtual_hosts: Vec::new(),
+        allows: Some(allows),
+        diagnostics,
+    };
+    // What belongs to a host is not for a folder to say.
+    let mut host = builder.drafts();
+    let mut draft = SectionDraft {
+        head,
+        settings: builder.drafts(),
+        inner: Vec::new(),
+    };
+    let mut level = Level {
+        context: Context::DIRECTORY,
+        host: &mut host,
+        section: &mut draft.settings,
+        inner: &mut draft.inner,
+        head: Some(&draft.head),
+        limit: None,
+    };
+    reader.items(items, &mut level);
+    draft
+}
+
 struct Reader<'a, 'b> {
     builder: &'a Builder<'b>,
     rows: Rows,
     server_root: &'a Path,
     virtual_hosts: Vec<HostDraft>,
+    /// What may stand in the file of a folder, if this is one.
+    allows: Option<Allows<'a>>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -134,6 +177,9 @@ impl Reader<'_, '_> {
 
     fn section(&mut self, node: &SectionNode, level: &mut Level<'_>) {
         let name = node.name.lossy().to_ascii_lowercase();
+        if self.forbids(&format!("<{}", node.name.lossy()), &node.name, &node.args) {
+            return;
+        }
         match name.as_str() {
             "virtualhost" => self.virtual_host(node, level),
             "limit" | "limitexcept" => self.limit(node, level, name == "limitexcept"),
@@ -471,8 +517,8 @@ impl Reader<'_, '_> {
             self.unknown(name, line, false);
             return;
         };
-        let (module, index) = (row.module, row.row);
-        if !self.check_context(&key, name, level) {
+        let (module, index, proper) = (row.module, row.row, row.name);
+        if !self.check_context(&key, name, level) || self.forbids(proper, name, args) {
             return;
         }
         let place = Self::place(level, line, name, self.server_root);
@@ -512,6 +558,18 @@ impl Reader<'_, '_> {
             .with_help(format!("allowed in: {allowed}"));
         self.diagnostics.push(diagnostic);
         false
+    }
+
+    /// Whether the file of a folder may not say this; an error tells so.
+    fn forbids(&mut self, proper: &str, name: &Text, args: &Text) -> bool {
+        let forbidden = self.allows.is_some_and(|allows| !allows(proper, args));
+        if forbidden {
+            let message = format!("{} not allowed here", name.lossy());
+            let diagnostic = Diagnostic::error("RC0202", name.span(), message)
+                .with_help("AllowOverride says what may stand in the file of a folder");
+            self.diagnostics.push(diagnostic);
+        }
+        forbidden
     }
 
     fn misplaced(&mut self, node: &SectionNode, outer: &str) {

@@ -167,6 +167,13 @@ impl SectionHead {
         self.matcher.matches(self.kind, subject)
     }
 
+    /// Whether the section is named by a path, a name or a URL and not by a
+    /// regular expression.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(&self.matcher, Matcher::Prefix(_) | Matcher::Wildcard(_))
+    }
+
     /// Whether the section is named by a pattern with named groups.
     pub(crate) fn has_names(&self) -> bool {
         matches!(&self.matcher, Matcher::Regex(regex) if regex.has_names())

@@ -1,5 +1,6 @@
 //! The configuration as requests see it: immutable, shared, swapped on reload.
 
+use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -196,6 +197,8 @@ pub struct Site {
     pub hosts: Vec<Host>,
     /// The order of phase functions.
     pub phases: &'static Phases,
+    /// What the modules keep for all hosts; they know the type.
+    pub shared: Option<Arc<dyn Any + Send + Sync>>,
     pub(crate) lookup: Lookup,
 }
 

@@ -173,12 +173,11 @@ impl Sections {
         judge: Judge<'_>,
     ) -> impl Iterator<Item = &'s SectionHead> + use<'s> {
         let mut numbers = Vec::new();
-        let walk = self.walk(subject);
         // Whoever merges them has seen that a pattern is given up.
-        let _ = walk.collect(judge, &mut numbers);
-        numbers
-            .into_iter()
-            .map(move |number| &walk.section(number).0.head)
+        let _ = self.walk(subject).collect(judge, &mut numbers);
+        // What stands in a folder has no place in the configuration.
+        let own = numbers.into_iter().filter(|&number| number < length(self));
+        own.map(|number| &self.all[number as usize].head)
     }
 
     /// The named groups in the patterns of the sections that match, with the

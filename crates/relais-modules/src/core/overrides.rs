@@ -103,10 +103,7 @@ const TABLE: &[(&str, u8)] = &[
     ("Allow Deny Order", LIMIT),
     ("<Limit <LimitExcept", AUTH | LIMIT),
     ("Options SSLOptions", OPTIONS),
-    (
-        "<Files <FilesMatch <If <ElseIf <Else LimitRequestBody",
-        ALL,
-    ),
+    ("<Files <FilesMatch <If <ElseIf <Else LimitRequestBody", ALL),
 ];
 
 /// The handler of `AllowOverride`.
@@ -229,7 +226,13 @@ mod tests {
 
     #[test]
     fn directives_of_one_place_alone_stay_there() {
-        for name in ["ProxyPass", "Listen", "RewriteMap", "AllowOverride", "Alias"] {
+        for name in [
+            "ProxyPass",
+            "Listen",
+            "RewriteMap",
+            "AllowOverride",
+            "Alias",
+        ] {
             let known = MODULES.iter().flat_map(|module| module.directives());
             assert!(known.into_iter().any(|row| row.name == name), "{name}");
             assert_eq!(class(name), 0, "{name}");

@@ -6,6 +6,7 @@
 
 mod conditional;
 mod find;
+mod htaccess;
 mod map;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use relais_telemetry::{Level, httpdate};
 use self::conditional::{Range, Verdict};
 pub(crate) use self::find::Links;
 use self::find::{Found, Kind};
+pub(crate) use self::htaccess::Htaccess;
 pub(crate) use self::map::map;
 use crate::{core, mod_dir, mod_mime, own_url};
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::case::{Case, Exchange, ORIGINS, Sent, Step};
 use crate::harness::eventually;
@@ -190,6 +190,10 @@ impl<'a> Place<'a> {
             let path = folder.join(&file.name);
             fs::create_dir_all(path.parent().unwrap_or(&folder)).expect("create a folder");
             fs::write(&path, names.recall(file.text.as_bytes())).expect("write a case's file");
+            let written = fs::File::options().write(true).open(&path);
+            let written =
+                written.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH + CHANGED));
+            written.expect("set the time of a case's file");
             if file.is_program {
                 let mode = PermissionsExt::from_mode(0o755);
                 fs::set_permissions(&path, mode).expect("make the file executable");
@@ -332,6 +336,9 @@ pub(super) fn loads() -> String {
         .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
     lines.concat()
 }
+
+/// When the files of cases were changed, as both programs show it: 1994-11-06 08:49:37.
+const CHANGED: Duration = Duration::from_secs(784_111_777);
 
 /// How many cases run at the same time in each program.
 const AT_A_TIME: usize = 12;
