@@ -1,6 +1,7 @@
 //! Tunnels as operators see them: the table and orders, reloads, limits, what happens under load, and the same file
 //! under httpd.
 
+mod against_httpd;
 mod load;
 mod reload;
 mod rotation;
