@@ -109,6 +109,14 @@ impl Sim {
         }
     }
 
+    /// The same with room for so many bytes on the way to and from each peer: a narrow window is a lesson for short
+    /// streams, and only a delay for long ones.
+    #[must_use]
+    pub fn with_window(mut self, window: usize) -> Self {
+        self.weather.window = window.max(1);
+        self
+    }
+
     /// A connected socket whose peer follows `plan`.
     pub fn connect(&mut self, plan: Plan) -> SimSocket {
         let number = self.connections.len();
