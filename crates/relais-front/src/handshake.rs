@@ -270,7 +270,7 @@ fn limits(forward: &Forward, idle: Duration) -> TunnelLimits {
     let time = |time: Option<TunnelTime>| time.and_then(TunnelTime::limit);
     TunnelLimits {
         idle: spec.idle.map_or(Some(idle), TunnelTime::limit),
-        half_close: true,
+        half_close: !spec.no_half_close,
         lifetime: time(spec.lifetime),
         half_close_timeout: time(spec.half_close),
         write_timeout: time(spec.write),

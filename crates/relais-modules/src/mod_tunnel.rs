@@ -353,6 +353,8 @@ impl Module for Tunnel {
                 message_rate: below.message_rate.or(above.message_rate),
                 byte_rate: below.byte_rate.or(above.byte_rate),
                 end_on_violation: below.end_on_violation.or(above.end_on_violation),
+                // The request says so.
+                no_half_close: false,
                 drain: below.drain.over(above.drain),
             },
             origins: inner.origins.clone().or_else(|| outer.origins.clone()),
@@ -382,7 +384,10 @@ impl Module for Tunnel {
 /// What a tunnel for this request may do, or why there is none.
 pub(crate) fn judge(exchange: &mut Exchange<'_>) -> Result<TunnelSpec, Respond> {
     let section: &Section = exchange.section_settings();
-    let spec = section.spec;
+    let spec = TunnelSpec {
+        no_half_close: exchange.environment.get(b"proxy-nohalfclose").is_some(),
+        ..section.spec
+    };
     let Some(origins) = &section.origins else {
         return Ok(spec);
     };

@@ -26,6 +26,8 @@ pub struct TunnelSpec {
     pub byte_rate: Option<TunnelRate>,
     /// `TunnelOnViolation close`.
     pub end_on_violation: Option<bool>,
+    /// `proxy-nohalfclose`: the first end of a stream ends the tunnel.
+    pub no_half_close: bool,
     /// How it goes when it has to.
     pub drain: DrainSpec,
 }

@@ -2,6 +2,7 @@
 //! under httpd.
 
 mod against_httpd;
+mod limits;
 mod load;
 mod reload;
 mod rotation;
