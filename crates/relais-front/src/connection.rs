@@ -99,7 +99,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
             }
             Next::Close => {
                 client.seat.set(Mode::Close);
-                return client.linger().await;
+                return linger(client.stream).await;
             }
             Next::Drop => return,
             Next::Tunnel(plan) => return handshake::hand_off(&worker, client, *plan),
@@ -274,22 +274,22 @@ impl Http1 {
             }
         }
     }
+}
 
-    /// Ends the connection so that what was sent arrives: FIN first, then what
-    /// the client still sends is thrown away for a while.
-    async fn linger(mut self) {
-        if self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut scratch = Vec::with_capacity(4096);
-        let mut thrown = 0;
-        let end = Instant::now() + LINGER;
-        while thrown < LINGER_BYTES {
-            scratch.clear();
-            match until(end, self.stream.read_buf(&mut scratch)).await {
-                Ok(count) if count > 0 => thrown += count,
-                _ => return,
-            }
+/// Ends the connection so that what was sent arrives: FIN first, then what
+/// the client still sends is thrown away for a while.
+pub(crate) async fn linger(mut stream: Stream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = Vec::with_capacity(4096);
+    let mut thrown = 0;
+    let end = Instant::now() + LINGER;
+    while thrown < LINGER_BYTES {
+        scratch.clear();
+        match until(end, stream.read_buf(&mut scratch)).await {
+            Ok(count) if count > 0 => thrown += count,
+            _ => return,
         }
     }
 }

@@ -140,6 +140,8 @@ pub(crate) struct Worker {
     pub(crate) changed: Notify,
     /// Told when another configuration is in force.
     pub(crate) reloaded: Notify,
+    /// How often that has been so.
+    pub(crate) reloads: Cell<u32>,
     connections: Arc<AtomicUsize>,
     /// A random number of this thread, and the requests it has counted.
     root: u64,
@@ -170,6 +172,7 @@ impl Worker {
             draining: Cell::new(false),
             changed: Notify::new(),
             reloaded: Notify::new(),
+            reloads: Cell::new(0),
             connections,
             root: RandomState::new().hash_one(std::process::id()),
             count: Cell::new(0),
@@ -280,6 +283,7 @@ async fn run(
                 *worker.sets.borrow_mut() = Rc::default();
                 drop(checks);
                 checks = Checks::start(&worker);
+                worker.reloads.set(worker.reloads.get().wrapping_add(1));
                 worker.reloaded.notify_waiters();
                 accepting.retain(|(spec, task)| {
                     let stays = !closed.contains(spec);

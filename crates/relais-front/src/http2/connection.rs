@@ -1,8 +1,7 @@
 //! A connection of HTTP/2, from its preface to its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use relais_tls::Facts;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::connection::{Http1, arrival, first_spec};
+use crate::connection::{Http1, arrival, first_spec, linger};
 use crate::handshake;
 use crate::http2::guard::PREFACE;
 use crate::http2::io::{Io, Seen};
@@ -119,7 +118,8 @@ pub(crate) async fn spoken(worker: &Worker, client: &mut Http1) -> bool {
 pub(crate) async fn serve(worker: Rc<Worker>, mut client: Http1) {
     let early = client.input.take(&worker.buffers);
     let seen = Seen::new();
-    let io = Io::new(client.stream, early, Rc::clone(&seen));
+    let stream = Rc::new(RefCell::new(client.stream));
+    let io = Io::new(Rc::clone(&stream), early, Rc::clone(&seen));
     let (builder, limit) = {
         let (generation, _) = worker.generation();
         let spec = first_spec(&generation.site, client.facts.local);
@@ -138,6 +138,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Http1) {
         active: Cell::new(Instant::now()),
     });
     run(&session, frames, &seen).await;
+    // The frames are gone, so that nobody else has the socket.
+    if let Some(stream) = Rc::into_inner(stream) {
+        linger(stream.into_inner()).await;
+    }
 }
 
 fn builder(spec: &HostSpec) -> Builder {
@@ -182,12 +186,11 @@ enum Stage {
 
 async fn run(session: &Rc<Session>, mut frames: Frames, seen: &Seen) {
     let worker = &session.worker;
-    let (begun_with, _) = worker.generation();
+    let begun_with = worker.reloads.get();
     let mut stage = Stage::Serving;
     loop {
-        let now = worker.generation().0;
-        if matches!(stage, Stage::Serving) && (worker.draining() || !Arc::ptr_eq(&now, &begun_with))
-        {
+        let ends = worker.draining() || worker.reloads.get() != begun_with;
+        if ends && matches!(stage, Stage::Serving) {
             frames.graceful_shutdown();
             stage = Stage::Leaving(Instant::now());
         }
@@ -202,7 +205,7 @@ async fn run(session: &Rc<Session>, mut frames: Frames, seen: &Seen) {
             frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             stage = Stage::Ended(Instant::now());
         }
-        let limits = Limit::of(session);
+        let look = Limit::of(session).look(session);
         tokio::select! {
             biased;
             () = worker.changed.notified() => {}
@@ -212,7 +215,9 @@ async fn run(session: &Rc<Session>, mut frames: Frames, seen: &Seen) {
                 // A clean end, or an error that the client was told of.
                 Some(Err(_)) | None => return,
             },
-            () = tokio::time::sleep(limits.look(session)) => {
+            () = seen.flood.notified() => {}
+            () = tokio::time::sleep(look) => {
+                let limits = Limit::of(session);
                 if limits.is_over(session, seen, &stage) {
                     return;
                 }
@@ -246,13 +251,12 @@ impl Limit {
         }
     }
 
-    /// When to look again.
+    /// When to look again. Nothing wakes the connection when its last stream ends, so that an idle one may be found up to
+    /// one limit later.
     fn look(&self, session: &Session) -> Duration {
-        let rest = self.idle.saturating_sub(session.active.get().elapsed());
-        let rest = if session.open.get() == 0 {
-            rest
-        } else {
-            self.stall
+        let rest = match session.open.get() {
+            0 => self.idle.saturating_sub(session.active.get().elapsed()),
+            _ => self.idle,
         };
         rest.min(self.stall)
             .min(LOOK_MAX)
@@ -279,11 +283,17 @@ impl Limit {
 
 fn begin(session: &Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let open = Open::new(session);
-    tokio::task::spawn_local(exchange(open, request, respond));
+    let number = session.requests.replace(session.requests.get() + 1);
+    tokio::task::spawn_local(exchange(open, number, request, respond));
 }
 
 /// One request.
-async fn exchange(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+async fn exchange(
+    open: Open,
+    number: u32,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
     let session = Rc::clone(&open.0);
     let worker = &session.worker;
     let (generation, sets) = worker.generation();
@@ -302,7 +312,7 @@ async fn exchange(open: Open, request: Request<RecvStream>, respond: SendRespons
     let mut stream = Stream::new(body, respond, piece, opens);
     let mut head = worker.requests.lend();
     let connection = Connection {
-        requests: session.requests.replace(session.requests.get() + 1),
+        requests: number,
         stream: Some(id),
         ..session.facts
     };

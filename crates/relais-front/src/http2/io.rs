@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use relais_stream::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::http2::guard::Guard;
 
-/// A connection's socket. What was read before it was known to be one of HTTP/2 comes first.
+/// A connection's socket, which whoever minds the connection ends. What was read before it was known to be one of HTTP/2
+/// comes first.
 pub(super) struct Io {
-    stream: Stream,
+    stream: Rc<RefCell<Stream>>,
     early: Vec<u8>,
     seen: Rc<Seen>,
 }
@@ -25,6 +27,8 @@ pub(super) struct Seen {
     guard: RefCell<Guard>,
     begun: Instant,
     flooded: Cell<bool>,
+    /// Told when it is.
+    pub(super) flood: Notify,
     /// Since when the socket takes nothing.
     blocked: Cell<Option<Instant>>,
 }
@@ -35,6 +39,7 @@ impl Seen {
             guard: RefCell::default(),
             begun: Instant::now(),
             flooded: Cell::new(false),
+            flood: Notify::new(),
             blocked: Cell::new(None),
         })
     }
@@ -54,6 +59,7 @@ impl Seen {
         let seconds = || self.begun.elapsed().as_secs();
         if !self.guard.borrow_mut().received(bytes, seconds) {
             self.flooded.set(true);
+            self.flood.notify_one();
         }
     }
 
@@ -71,7 +77,7 @@ impl Seen {
 }
 
 impl Io {
-    pub(super) const fn new(stream: Stream, early: Vec<u8>, seen: Rc<Seen>) -> Self {
+    pub(super) const fn new(stream: Rc<RefCell<Stream>>, early: Vec<u8>, seen: Rc<Seen>) -> Self {
         Self {
             stream,
             early,
@@ -97,7 +103,7 @@ impl AsyncRead for Io {
         }
         let before = buffer.filled().len();
         let result = if early.is_empty() {
-            Pin::new(stream).poll_read(context, buffer)
+            Pin::new(&mut *stream.borrow_mut()).poll_read(context, buffer)
         } else {
             let count = early.len().min(buffer.remaining());
             buffer.put_slice(&early[..count]);
@@ -118,7 +124,7 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let Self { stream, seen, .. } = self.get_mut();
-        let result = Pin::new(stream).poll_write(context, bytes);
+        let result = Pin::new(&mut *stream.borrow_mut()).poll_write(context, bytes);
         seen.written(&result);
         result
     }
@@ -129,20 +135,20 @@ impl AsyncWrite for Io {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let Self { stream, seen, .. } = self.get_mut();
-        let result = Pin::new(stream).poll_write_vectored(context, parts);
+        let result = Pin::new(&mut *stream.borrow_mut()).poll_write_vectored(context, parts);
         seen.written(&result);
         result
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.borrow().is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(context)
     }
 }

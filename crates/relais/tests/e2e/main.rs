@@ -15,6 +15,7 @@ mod desync;
 mod files;
 mod harness;
 mod hosts;
+mod http2;
 mod lifecycle;
 mod maps;
 mod origins;

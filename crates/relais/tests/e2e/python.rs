@@ -9,20 +9,14 @@ use crate::harness::{installed, tools};
 
 #[test]
 fn websockets_talks_to_websockets() {
-    if !available() {
+    if !has("websockets.asyncio.server") {
         return;
     }
-    let mut server = python("websockets_server.py")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the server");
-    let address = first_line(&mut server);
-    let proxy = Running::relais(&format!("ProxyPass /ws ws://{address}/ws"));
+    let server = Server::start("websockets_server.py");
+    let proxy = Running::relais(&format!("ProxyPass /ws ws://{}/ws", server.address));
     let output = python("websockets_client.py")
         .arg(format!("ws://{}/ws/echo", proxy.address()))
         .output();
-    let _ = server.kill();
-    let _ = server.wait();
     let output = output.expect("run the client");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -36,25 +30,50 @@ fn websockets_talks_to_websockets() {
     );
 }
 
+/// A server that says its address, until this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts a script of ours.
+    pub(crate) fn start(script: &str) -> Self {
+        let mut command = python(script);
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("start the server");
+        let address = first_line(&mut child);
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// True when Python and the package are there; skips as [`installed`] does otherwise.
-fn available() -> bool {
+pub(crate) fn has(package: &str) -> bool {
     if !installed(&[("python3", "python3")]) {
         return false;
     }
     let import = python_command()
-        .args(["-c", "import websockets.asyncio.server"])
+        .args(["-c", &format!("import {package}")])
         .output()
         .expect("run python3");
     if import.status.success() {
         return true;
     }
-    let message = "Python's package websockets is missing; `cargo xtask test` installs it";
+    let message = format!("Python's {package} is missing; `cargo xtask test` installs it");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
     eprintln!("skipped: {message}");
     false
 }
 
-fn python(script: &str) -> Command {
+/// Runs a script of ours.
+pub(crate) fn python(script: &str) -> Command {
     let mut command = python_command();
     command.arg(
         Path::new(env!("CARGO_MANIFEST_DIR"))

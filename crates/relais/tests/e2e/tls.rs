@@ -8,7 +8,7 @@ use crate::harness::origin::Origin;
 use crate::harness::program::{Program, Running, Site};
 
 /// A host with TLS in front of an origin; `more` goes into it.
-fn secure(origin: &str, more: &str) -> Site {
+pub(crate) fn secure(origin: &str, more: &str) -> Site {
     let body = format!(
         "SSLEngine on\nSSLProtocol all -SSLv3 -TLSv1 -TLSv1.1\nSSLCipherSuite HIGH:!aNULL:!MD5\n\
          SSLCertificateFile DIR/a.crt\nSSLCertificateKeyFile DIR/a.key\nServerName a.example\nLogLevel info\n\
