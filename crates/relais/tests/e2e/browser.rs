@@ -16,7 +16,7 @@ fn a_message_typed_in_one_tab_arrives_in_the_other() {
         return;
     }
     let demo = Demo::start();
-    let browser = Browser::start();
+    let browser = Browser::start(&[]);
     let first = browser.open_tab(&demo.url);
     let second = browser.open_tab(&demo.url);
     for tab in [&first, &second] {
@@ -80,7 +80,7 @@ impl Drop for Demo {
 }
 
 /// A browser session, driven as the WebDriver recommendation of the W3C says.
-struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     address: String,
     session: String,
@@ -88,7 +88,8 @@ struct Browser {
 }
 
 impl Browser {
-    fn start() -> Self {
+    /// Starts Chromium with more flags.
+    pub(crate) fn start(more: &[&str]) -> Self {
         let mut command = Command::new("chromedriver");
         command
             .args(["--port=0", "--allowed-ips="])
@@ -108,12 +109,12 @@ impl Browser {
             session: String::new(),
             profile,
         };
-        browser.begin();
+        browser.begin(more);
         browser
     }
 
     /// Starts Chromium without its sandbox, which root cannot have, and without its own talk to the network.
-    fn begin(&mut self) {
+    fn begin(&mut self, more: &[&str]) {
         let user_data = format!("--user-data-dir={}", self.profile.path().display());
         let flags = [
             "--headless",
@@ -127,7 +128,8 @@ impl Browser {
             "--disable-sync",
             &user_data,
         ];
-        let flags: Vec<String> = flags.iter().map(|flag| quoted(flag)).collect();
+        let flags = flags.iter().chain(more).map(|flag| quoted(flag));
+        let flags: Vec<String> = flags.collect();
         let answer = self.post(
             "/session",
             &format!("{{\"capabilities\":{{\"alwaysMatch\":{{\"goog:chromeOptions\":{{\"args\":[{}]}}}}}}}}", flags.join(",")),
@@ -136,7 +138,7 @@ impl Browser {
     }
 
     /// Opens a page in a new tab and returns the tab's name.
-    fn open_tab(&self, url: &str) -> String {
+    pub(crate) fn open_tab(&self, url: &str) -> String {
         let answer = self.post(
             &format!("{}/window/new", self.session),
             "{\"type\":\"tab\"}",
@@ -183,7 +185,7 @@ impl Browser {
     }
 
     /// The text of all elements that the selector finds.
-    fn text(&self, selector: &str) -> String {
+    pub(crate) fn text(&self, selector: &str) -> String {
         let script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent).join('\\\\n')";
         let body = format!(
             "{{\"script\":\"{script}\",\"args\":[{}]}}",

@@ -1,5 +1,6 @@
 //! HTTP/2 in front: clients written by other people, and one that sends any frame.
 
+mod chromium;
 mod clients;
 mod frames;
 mod limits;

@@ -20,7 +20,7 @@ const CONNECT: [(&str, &str); 5] = [
 const ENABLE: [u8; 6] = [0, 8, 0, 0, 0, 1];
 
 /// A server of tungstenite's that sends messages back.
-fn echo() -> SocketAddr {
+pub(super) fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
