@@ -3,6 +3,7 @@
 mod chromium;
 mod clients;
 mod frames;
+mod httpd;
 mod limits;
 mod requests;
 mod websocket;
