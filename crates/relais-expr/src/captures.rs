@@ -56,6 +56,26 @@ impl<'a> Groups<'a> {
     }
 }
 
+/// Puts a match's groups in for `$0` to `$9`; a backslash takes a `$` or
+/// anything else as it is (`ap_pregsub`).
+pub fn substitute(text: &[u8], groups: &Groups<'_>, out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, tail) {
+            (b'$', [digit @ b'0'..=b'9', more @ ..]) => {
+                out.extend_from_slice(groups.get(usize::from(digit - b'0')));
+                rest = more;
+            }
+            (b'\\', [next, more @ ..]) => {
+                out.push(*next);
+                rest = more;
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ mod regex;
 mod template;
 mod variable;
 
-pub use captures::{Captures, Groups};
+pub use captures::{Captures, Groups, substitute};
 pub use escape::{ByteSet, Escape};
 pub use expression::{EvalError, ExprError, Expression, State, StringExpression, leading_integer};
 pub use percent::{Unescaped, escape_path, unescape};

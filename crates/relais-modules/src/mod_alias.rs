@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use relais_conf::Text;
-use relais_expr::{Groups, Regex, RegexFlags, State, StringExpression};
+use relais_expr::{Groups, Regex, RegexFlags, State, StringExpression, substitute};
 use relais_policy::{
     Context, Decision, Directive, Exchange, Flow, Module, Problem, Respond, Set, SetResult, Slot,
 };
@@ -369,7 +369,7 @@ impl Place {
             Paths::Match(regex) => {
                 let captures = exchange.captures(regex, path, &"AliasMatch")?;
                 let mut file = Vec::new();
-                values::substitute(&self.file, &Groups::new(path, captures), &mut file);
+                substitute(&self.file, &Groups::new(path, captures), &mut file);
                 Some(file)
             }
         }
@@ -404,7 +404,7 @@ impl Redirect {
             Paths::Match(regex) => {
                 let captures = exchange.captures(regex, path, &"RedirectMatch")?;
                 let mut url = Vec::new();
-                values::substitute(&self.url, &Groups::new(path, captures), &mut url);
+                substitute(&self.url, &Groups::new(path, captures), &mut url);
                 let query = url
                     .iter()
                     .position(|&byte| byte == b'?')

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use relais_conf::Text;
-use relais_expr::{Expression, Groups, Lookup as _, Regex, RegexFlags, State, Variable};
+use relais_expr::{
+    Expression, Groups, Lookup as _, Regex, RegexFlags, State, Variable, substitute,
+};
 use relais_policy::{
     Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot, uri,
 };
@@ -330,7 +332,7 @@ fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
             value.clear();
             match &change.value {
                 Some(text) if as_it_is => value.extend_from_slice(text),
-                Some(template) => values::substitute(template, &groups, &mut value),
+                Some(template) => substitute(template, &groups, &mut value),
                 None => {}
             }
             let set = change.value.is_some().then_some(value.as_slice());

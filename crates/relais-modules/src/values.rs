@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use relais_conf::Text;
-use relais_expr::{ExprError, Expression, Groups, Regex, RegexError, RegexFlags, StringExpression};
+use relais_expr::{ExprError, Expression, Regex, RegexError, RegexFlags, StringExpression};
 use relais_policy::Problem;
 
 /// A decimal number within a range.
@@ -146,26 +146,6 @@ fn blame(word: &Text, skip: usize, error: ExprError) -> Problem {
     let end = (skip + error.range.end).clamp(start + 1, word.len().max(start + 1));
     let message = format!("cannot parse expression: {}", error.message);
     Problem::at(word.span_of(start..end), message)
-}
-
-/// Puts a match's groups in for `$0` to `$9`; a backslash takes a `$` or
-/// anything else as it is (`ap_pregsub`).
-pub(crate) fn substitute(text: &[u8], groups: &Groups<'_>, out: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match (byte, tail) {
-            (b'$', [digit @ b'0'..=b'9', more @ ..]) => {
-                out.extend_from_slice(groups.get(usize::from(digit - b'0')));
-                rest = more;
-            }
-            (b'\\', [next, more @ ..]) => {
-                out.push(*next);
-                rest = more;
-            }
-            _ => out.push(byte),
-        }
-    }
 }
 
 #[cfg(test)]

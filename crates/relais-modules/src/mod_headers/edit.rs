@@ -1,7 +1,7 @@
 //! One `Header` or `RequestHeader`: what is done to which field, and when.
 
 use relais_conf::Text;
-use relais_expr::{Expression, Groups, Lookup, Regex, RegexFlags, State};
+use relais_expr::{Expression, Groups, Lookup, Regex, RegexFlags, State, substitute};
 use relais_http1::{FieldError, Fields};
 use relais_policy::{Environment, Exchange, Problem, Unfit};
 
@@ -193,7 +193,7 @@ fn replaced(regex: &Regex, all: bool, template: &[u8], value: &[u8]) -> Vec<u8> 
     while let Ok(Some(captures)) = regex.captures(rest) {
         let range = captures.get(0).unwrap_or_default();
         out.extend_from_slice(&rest[..range.start]);
-        values::substitute(template, &Groups::new(rest, captures), &mut out);
+        substitute(template, &Groups::new(rest, captures), &mut out);
         rest = &rest[range.end..];
         if !all || range.is_empty() || rest.is_empty() {
             break;
