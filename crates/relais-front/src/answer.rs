@@ -5,14 +5,15 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use relais_http1::{
-    BodyDecoder, BodyLength, Expect, Fields, PageExtra, RequestHead, ResponseBody, Step,
-    error_page, reason,
+    BodyDecoder, BodyEncoder, BodyLength, Expect, Fields, PageExtra, RequestHead, ResponseBody,
+    Step, Version, error_page, reason,
 };
-use relais_policy::{ErrorDocument, Exchange, FileBody, Outgoing, Respond};
+use relais_policy::{Content, ErrorDocument, Exchange, FileBody, Filters, Outgoing, Respond};
 use relais_telemetry::{Level, httpdate};
 use tokio::time::{Duration, Instant};
 
 use crate::client::{Client, HeadOut, Outlet};
+use crate::content::{Pace, Refiner, refined};
 use crate::download::is_managed;
 use crate::time::{until, write_all_within};
 use crate::turn::{self, First, Next, Sent, Turn};
@@ -84,6 +85,7 @@ pub(crate) async fn own(
         Some(first) => (first.respond, Some(respond.status)),
         None => (replaced.as_ref().unwrap_or(respond), None),
     };
+    let is_head = turn.exchange.head.method() == b"HEAD";
     let mut outlet = client.outlet();
     let mut out = Vec::with_capacity(512);
     let mut head = outlet.head(&mut out);
@@ -92,18 +94,19 @@ pub(crate) async fn own(
         sent.first_byte = Some(turn.begun.elapsed());
     }
     sent.bytes = head.size();
-    let length = respond
-        .file
-        .as_ref()
-        .map_or(page.len() as u64, |file| content_length(turn, file));
-    let mut written = outlet.begin(sent.status, head, ResponseBody::Length(length));
+    let framing = match file_framing(turn, respond, &sent) {
+        Some(framing) => framing,
+        None => ResponseBody::Length(page.len() as u64),
+    };
+    let keep = keep && framing != ResponseBody::UntilClose;
+    let mut written = outlet.begin(sent.status, head, framing);
     out.extend_from_slice(&page);
     sent.bytes += out.len() as u64;
     if written.is_ok() {
         written = write_all_within(turn.client_timeout(), &mut outlet, &out).await;
     }
-    if let (Ok(()), Some(file)) = (&written, &respond.file) {
-        written = send_file(turn, &mut outlet, file, &mut sent).await;
+    if let (Ok(()), Some(file)) = (&written, respond.file.as_ref().filter(|_| !is_head)) {
+        written = send_file(turn, &mut outlet, file, framing, &mut sent).await;
     }
     let next = match written {
         Err(_) => Next::Drop,
@@ -117,25 +120,21 @@ pub(crate) async fn own(
 /// Bytes of a file that are read and sent at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes of a file that are sent: none to HEAD.
-fn content_length(turn: &Turn<'_>, file: &FileBody) -> u64 {
-    if turn.exchange.head.method() == b"HEAD" {
-        0
-    } else {
-        file.length
-    }
-}
-
 /// Sends a file in pieces that are read off this thread. One that has become
 /// shorter than was announced is an error, on which the connection ends.
 async fn send_file(
     turn: &Turn<'_>,
     outlet: &mut Outlet<'_>,
     body: &FileBody,
+    framing: ResponseBody,
     sent: &mut Sent,
 ) -> io::Result<()> {
-    let mut piece = Vec::new();
-    let (mut offset, mut left) = (body.offset, content_length(turn, body));
+    let limit = turn.client_timeout();
+    let mut refiner = Refiner::of(&sent.filters);
+    let mut pace = sent.filters.rate.map(|rate| Pace::new(rate, 0));
+    let mut encoder = BodyEncoder::new(framing);
+    let (mut piece, mut out) = (Vec::new(), Vec::new());
+    let (mut offset, mut left) = (body.offset, body.length);
     while left > 0 {
         let file = Arc::clone(&body.file);
         let length = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
@@ -148,15 +147,46 @@ async fn send_file(
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let part = bytes.get(..count).unwrap_or_default();
-        write_all_within(turn.client_timeout(), outlet, part).await?;
         offset += count as u64;
         left -= count as u64;
-        sent.body += count as u64;
-        sent.bytes += count as u64;
+        let mut part = bytes.get(..count).unwrap_or_default();
+        if let Some(refiner) = &mut refiner {
+            out.clear();
+            let content = refiner.push(part).map_err(io::Error::other)?;
+            sent.body += content.len() as u64;
+            encoder.data(content, &mut out).map_err(io::Error::other)?;
+            if left == 0 {
+                let rest = refiner.end().map_err(io::Error::other)?;
+                sent.body += rest.len() as u64;
+                encoder.data(rest, &mut out).map_err(io::Error::other)?;
+                encoder.end(None, &mut out).map_err(io::Error::other)?;
+                refiner.note(&sent.filters, &mut sent.notes);
+            }
+            part = &out;
+        } else {
+            sent.body += count as u64;
+        }
+        match &mut pace {
+            Some(pace) => pace.write_all(limit, outlet, part).await?,
+            None => write_all_within(limit, outlet, part).await?,
+        }
+        sent.bytes += part.len() as u64;
         piece = bytes;
     }
-    Ok(())
+    outlet.finish(None)
+}
+
+/// How a file's content is framed; `None` without one that is sent. Filters
+/// make something of it whose length is not known.
+fn file_framing(turn: &Turn<'_>, respond: &Respond, sent: &Sent) -> Option<ResponseBody> {
+    let file = respond.file.as_ref()?;
+    let head = turn.exchange.head;
+    match (head.method(), head.version()) {
+        (b"HEAD", _) => None,
+        _ if sent.filters.chain.is_empty() => Some(ResponseBody::Length(file.length)),
+        (_, Version::Http11) => Some(ResponseBody::Chunked),
+        _ => Some(ResponseBody::UntilClose),
+    }
 }
 
 /// What the configuration puts in the place of an error's page.
@@ -258,6 +288,8 @@ fn compose(
         always: &mut always,
         fields: &mut fields,
         notes: &mut sent.notes,
+        content: content(turn, respond),
+        filters: &mut sent.filters,
     };
     // httpd answers `OPTIONS *` before its filters are there.
     let filtered = turn.exchange.path != b"*";
@@ -269,9 +301,21 @@ fn compose(
         Level::Error,
         "AH02430: a response header from the configuration contains invalid characters",
     );
+    sent.filters = Filters::default();
     let respond = Respond::status(500);
     let (always, fields) = lists(turn, &respond);
     write(turn, &respond, nested, false, (&always, &fields), out, sent)
+}
+
+/// What filters may count on.
+fn content(turn: &Turn<'_>, respond: &Respond) -> Content {
+    let bodiless = turn.exchange.head.method() == b"HEAD" || matches!(respond.status, 204 | 304);
+    match (&respond.file, &respond.body) {
+        _ if bodiless => Content::None,
+        (Some(file), _) => Content::Length(file.length),
+        (None, Some(body)) => Content::Length(body.len() as u64),
+        (None, None) => Content::Unknown,
+    }
 }
 
 /// The fields of an answer as httpd's two lists have them.
@@ -323,8 +367,12 @@ fn write(
         Some(first) if respond.status == 200 => first.respond.status,
         _ => respond.status,
     };
+    let framing = file_framing(turn, respond, sent);
     let mut page = match &respond.body {
-        Some(body) => body.clone(),
+        // A file's content follows.
+        Some(_) if respond.file.is_some() => Vec::new(),
+        // What is in memory is well-formed, so that no filter fails on it.
+        Some(body) => refined(&sent.filters, body.clone()).unwrap_or_default(),
         None => standard_page(turn, respond, nested),
     };
     let phrase = respond.reason.unwrap_or_else(|| reason(status));
@@ -355,15 +403,20 @@ fn write(
         page.clear();
     }
     let is_head = turn.exchange.head.method() == b"HEAD";
-    let length = match &respond.file {
-        Some(file) => Some(file.length),
-        None => (!is_head).then_some(page.len() as u64),
+    let length = match (&respond.file, framing) {
+        (Some(_), Some(ResponseBody::Chunked | ResponseBody::UntilClose)) => None,
+        (Some(file), _) => Some(file.length),
+        (None, _) => (!is_head).then_some(page.len() as u64),
     };
+    let keep = keep && framing != Some(ResponseBody::UntilClose);
     if let Some(length) = length.filter(|_| !bodiless) {
         field(out, b"Content-Length", length.to_string().as_bytes());
     }
     for (name, value) in added {
         field(out, name, value);
+    }
+    if framing == Some(ResponseBody::Chunked) {
+        field(out, b"Transfer-Encoding", b"chunked");
     }
     let upgrade = respond.fields.iter().find(|(name, _)| *name == "Upgrade");
     match upgrade {

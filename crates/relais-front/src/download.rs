@@ -3,15 +3,17 @@
 use std::fmt;
 use std::io;
 
+use relais_filter::FilterError;
 use relais_http1::{
     BodyDecoder, BodyEncoder, Fields, Parse, ResponseBody, ResponseError, ResponseHead,
     ResponseLimits, Step, Version, strip_hop_by_hop,
 };
-use relais_policy::{Forward, Outgoing, Respond, Unfit};
+use relais_policy::{Content, Forward, Outgoing, Respond, Unfit};
 use relais_stream::ReadHalf;
 use relais_telemetry::httpdate;
 
 use crate::client::{HeadOut, Outlet};
+use crate::content::{Pace, Refiner};
 use crate::forward::{Shared, interim_allowed, is_timeout, proxy_error};
 use crate::input::Input;
 use crate::time::{within, write_all_within};
@@ -120,6 +122,8 @@ pub(crate) struct Download<'t, 'e> {
     pub(crate) shared: &'t Shared,
     pub(crate) forward: &'t Forward,
     pub(crate) sent: &'t mut Sent,
+    /// At which speed content goes out, once that is known.
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Download<'_, '_> {
@@ -250,15 +254,13 @@ impl Download<'_, '_> {
         let method = self.turn.exchange.head.method();
         let framing = head.framing(method).map_err(Trouble::Malformed)?;
         let body = self.client_framing(framing.body);
-        let keep_alive = self.turn.may_keep_alive(head.status())
-            && body != ResponseBody::UntilClose
-            && self.shared.upload_done.get();
+        let keep_alive = self.turn.may_keep_alive(head.status()) && self.shared.upload_done.get();
         for phase in self.turn.exchange.site.phases.response {
             phase(&self.turn.exchange, head);
         }
         let mut out = self.turn.worker.texts.lend();
         let mut head_out = to.head(&mut out);
-        self.compose(head, body, keep_alive, &mut head_out)?;
+        let (body, keep_alive) = self.compose(head, body, keep_alive, &mut head_out)?;
         self.sent.bytes += head_out.size();
         to.begin(head.status(), head_out, body)
             .map_err(|_| Trouble::Client)?;
@@ -299,7 +301,7 @@ impl Download<'_, '_> {
         body: ResponseBody,
         keep: bool,
         out: &mut HeadOut<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(ResponseBody, bool), Trouble> {
         let upgrade = (head.status() == 426)
             .then(|| head.fields.get("Upgrade").map(<[u8]>::to_vec))
             .flatten();
@@ -314,11 +316,19 @@ impl Download<'_, '_> {
             always: &mut always,
             fields: &mut head.fields,
             notes: &mut self.sent.notes,
+            content: content(body),
+            filters: &mut self.sent.filters,
         };
         let exchange = &self.turn.exchange;
         exchange
             .finish_head(&mut outgoing)
             .map_err(|Unfit| Trouble::Edited)?;
+        let body = match self.sent.filters.chain.is_empty() {
+            true => body,
+            // How long it will be is not known.
+            false => self.client_framing(ResponseBody::Chunked),
+        };
+        let keep = keep && body != ResponseBody::UntilClose;
         status_line(head, out)?;
         let now;
         let date = match always.get("Date").or_else(|| head.fields.get("Date")) {
@@ -354,7 +364,7 @@ impl Download<'_, '_> {
         if body == ResponseBody::Chunked {
             out.field(b"Transfer-Encoding", b"chunked");
         }
-        Ok(())
+        Ok((body, keep))
     }
 
     /// Writes the origin's fields but those that are written otherwise.
@@ -412,17 +422,31 @@ impl Download<'_, '_> {
     ) -> Result<(), Trouble> {
         let mut decoder = BodyDecoder::new(origin);
         let mut encoder = BodyEncoder::new(client);
+        let mut refiner = Refiner::of(&self.sent.filters);
+        self.pace = self
+            .sent
+            .filters
+            .rate
+            .map(|rate| Pace::new(rate, out.len()));
         loop {
             let step = decoder
                 .step(input.bytes())
                 .map_err(|error| Trouble::CutBody(error.reason().to_owned()))?;
             match step {
                 Step::Data { bytes, consumed } => {
+                    let bytes = match &mut refiner {
+                        Some(refiner) => refiner.push(bytes).map_err(unfiltered)?,
+                        None => bytes,
+                    };
                     self.send(&mut encoder, bytes, out, to).await?;
                     input.consume(consumed);
                 }
                 Step::NeedMore { consumed } => {
                     input.consume(consumed);
+                    if let Some(refiner) = &mut refiner {
+                        let bytes = refiner.pause().map_err(unfiltered)?;
+                        self.send(&mut encoder, bytes, out, to).await?;
+                    }
                     self.flush(out, to).await?;
                     if !self.fill(&decoder, from, input).await? {
                         break;
@@ -433,6 +457,11 @@ impl Download<'_, '_> {
                     break;
                 }
             }
+        }
+        if let Some(refiner) = &mut refiner {
+            let bytes = refiner.end().map_err(unfiltered)?;
+            self.send(&mut encoder, bytes, out, to).await?;
+            refiner.note(&self.sent.filters, &mut self.sent.notes);
         }
         let cut = |_| Trouble::CutBody("less content than announced".to_owned());
         encoder.end(Some(&decoder.trailers), out).map_err(cut)?;
@@ -466,6 +495,9 @@ impl Download<'_, '_> {
         out: &mut Vec<u8>,
         to: &mut Outlet<'_>,
     ) -> Result<(), Trouble> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let length = bytes.len() as u64;
         let too_much = |_| Trouble::CutBody("more content than announced".to_owned());
         encoder.begin(length, out).map_err(too_much)?;
@@ -495,10 +527,26 @@ impl Download<'_, '_> {
 
     async fn write(&mut self, bytes: &[u8], to: &mut Outlet<'_>) -> Result<(), Trouble> {
         self.sent.bytes += bytes.len() as u64;
-        write_all_within(self.turn.client_timeout(), to, bytes)
-            .await
-            .map_err(|_| Trouble::Client)
+        let limit = self.turn.client_timeout();
+        let written = match &mut self.pace {
+            Some(pace) => pace.write_all(limit, to, bytes).await,
+            None => write_all_within(limit, to, bytes).await,
+        };
+        written.map_err(|_| Trouble::Client)
     }
+}
+
+/// What filters may count on.
+fn content(body: ResponseBody) -> Content {
+    match body {
+        ResponseBody::None => Content::None,
+        ResponseBody::Length(length) => Content::Length(length),
+        ResponseBody::Chunked | ResponseBody::UntilClose => Content::Unknown,
+    }
+}
+
+fn unfiltered(error: FilterError) -> Trouble {
+    Trouble::CutBody(error.to_string())
 }
 
 /// Fields that relais writes by itself, whatever the lists say.

@@ -252,6 +252,7 @@ async fn attempt(
             shared,
             forward,
             sent,
+            pace: None,
         };
         let download = download.run(&mut origin_read, input, &mut outlet);
         if shared.upload_done.get() {

@@ -215,9 +215,8 @@ pub(crate) fn plan(
         status: 101,
         fields,
         first_byte: turn.spec().first_byte.then(|| turn.begun.elapsed()),
-        notes: relais_policy::Environment::default(),
-        body: 0,
         bytes: to_client_head as u64 + head_size,
+        ..Sent::default()
     };
     // Any byte in either direction resets it; the larger of both sides' limits
     // counts, as in httpd.

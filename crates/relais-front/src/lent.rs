@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 
 use relais_http1::{RequestHead, ResponseHead};
 
+use relais_policy::Filters;
+
 use crate::turn::Sent;
 
 /// Values kept of each kind per worker thread.
@@ -39,6 +41,7 @@ impl Reuse for Sent {
         self.fields.clear();
         self.fields.shrink_to(TEXT_KEPT);
         self.notes.clear();
+        self.filters = Filters::default();
         self.first_byte = None;
         (self.status, self.body, self.bytes) = (0, 0, 0);
     }

@@ -13,6 +13,7 @@ mod answer;
 mod balance;
 mod client;
 mod connection;
+mod content;
 mod download;
 mod forward;
 mod generation;

@@ -245,6 +245,10 @@ impl Record for Line<'_> {
         self.turn.exchange.client.ip()
     }
 
+    fn client_host(&self) -> Option<&[u8]> {
+        self.turn.exchange.client_name.as_deref()
+    }
+
     fn ssl_variable(&self, name: &[u8], found: &mut dyn FnMut(&[u8])) {
         let name = std::str::from_utf8(name).unwrap_or_default();
         let tls = self.turn.exchange.tls;
@@ -367,7 +371,8 @@ impl Record for Line<'_> {
     }
 
     fn note(&self, name: &[u8]) -> Option<&[u8]> {
-        self.sent.notes.get(name)
+        let notes = &self.turn.exchange.notes;
+        self.sent.notes.get(name).or_else(|| notes.get(name))
     }
 
     fn user(&self) -> Option<&[u8]> {

@@ -11,8 +11,8 @@ use relais_http1::{
 };
 use relais_policy::tls::TlsFacts;
 use relais_policy::{
-    Connection, Decision, Environment, Exchange, HostSpec, Load, LogLine, Lookup, Respond, Running,
-    SectionSets, Step,
+    Connection, Decision, Environment, Exchange, Filters, HostSpec, Load, LogLine, Lookup, Respond,
+    Running, SectionSets, Step,
 };
 use relais_telemetry::{Entry, Level};
 use relais_tls::{ClientTls, Facts};
@@ -53,6 +53,8 @@ pub(crate) struct Sent {
     pub(crate) first_byte: Option<Duration>,
     /// Notes that `Header note` has left.
     pub(crate) notes: Environment,
+    /// What is done to the content.
+    pub(crate) filters: Filters,
     /// Bytes of content.
     pub(crate) body: u64,
     /// All bytes, heads and framing included.

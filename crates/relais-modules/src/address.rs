@@ -20,27 +20,29 @@ impl AddressRange {
     /// and a number of bits or, for IPv4, a mask.
     pub(crate) fn parse(word: &Text) -> Result<Self, Problem> {
         let text = word.lossy();
+        Self::read(&text).map_err(|why| {
+            let message = format!("ip address '{text}' appears to be invalid{why}");
+            Problem::at(word.span(), message)
+        })
+    }
+
+    /// The same of any text; the error is why it is none.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         let (address, mask) = match text.split_once('/') {
             Some((address, mask)) => (address, Some(mask)),
-            None => (&*text, None),
-        };
-        let invalid = |why: &str| {
-            Problem::at(
-                word.span(),
-                format!("ip address '{text}' appears to be invalid{why}"),
-            )
+            None => (text, None),
         };
         if !looks_like_address(address) {
-            return Err(invalid(""));
+            return Err("");
         }
         let whole = address.parse::<IpAddr>().ok();
         match (whole, mask) {
             (Some(address), None) => Ok(Self::bits(address, u32::MAX)),
             (Some(address), Some(mask)) => {
-                Self::masked(address, mask).ok_or_else(|| invalid(": the mask is no mask"))
+                Self::masked(address, mask).ok_or(": the mask is no mask")
             }
-            (None, None) => Self::partial(address).ok_or_else(|| invalid(": no IP address")),
-            (None, Some(_)) => Err(invalid(": no IP address")),
+            (None, None) => Self::partial(address).ok_or(": no IP address"),
+            (None, Some(_)) => Err(": no IP address"),
         }
     }
 

@@ -47,7 +47,7 @@ pub fn configure_offline(options: Options, files: &dyn Files) -> Configuration {
 }
 
 /// Codes for what another machine may have: files, directories, and the addresses of host names.
-const ELSEWHERE: [&str; 4] = ["RC0101", "RC0102", "RC0122", "RC0209"];
+const ELSEWHERE: [&str; 5] = ["RC0101", "RC0102", "RC0122", "RC0209", "RC0324"];
 
 fn read(
     options: Options,
@@ -60,7 +60,7 @@ fn read(
     let mut loaded = relais_conf::load(options, files, &mut host);
     let mut diagnostics = std::mem::take(&mut loaded.diagnostics);
     diagnostics.soften(elsewhere);
-    let site = builder(resolve).build(&loaded, &mut diagnostics);
+    let site = builder(files, resolve).build(&loaded, &mut diagnostics);
     let site = site.map(|mut site| {
         site.shared = Some(Arc::new(Htaccess::new(&host, &loaded, version)));
         site
@@ -76,12 +76,16 @@ fn read(
 }
 
 /// What sites, and files in folders, are built with.
-pub(crate) fn builder(resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Builder<'_> {
+pub(crate) fn builder<'a>(
+    files: &'a dyn Files,
+    resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+) -> Builder<'a> {
     Builder {
         modules: MODULES,
         phases: &PHASES,
         known: &known,
         names: names(),
+        files,
         resolve,
         proxy_parameters: "ProxySet",
         host_spec: &default_host_spec,

@@ -17,7 +17,9 @@ use relais_policy::{
 };
 use relais_telemetry::{Levels, Target};
 
+use crate::client_name::{self, Lookups};
 use crate::files::Links;
+use crate::filters::{self, OutputFilter};
 use crate::{mod_so, values};
 
 pub(crate) use handler::{STATUS, check as check_handler, fixup, respond as respond_missing};
@@ -90,6 +92,8 @@ pub struct Section {
     handler: Option<Arc<StringExpression>>,
     /// `ForceType`; empty is `None`.
     forced_type: Option<Vec<u8>>,
+    lookups: Option<Lookups>,
+    output_filters: Option<Vec<OutputFilter>>,
     /// `ErrorDocument`; `None` is `default`.
     error_documents: Vec<(u16, Option<Document>)>,
 }
@@ -104,6 +108,11 @@ impl Section {
     /// Which symbolic links `Options` lets be followed.
     pub(crate) fn links(&self) -> Links {
         self.links.unwrap_or(Links::Followed)
+    }
+
+    /// `SetOutputFilter`.
+    pub(crate) fn output_filters(&self) -> &[OutputFilter] {
+        self.output_filters.as_deref().unwrap_or_default()
     }
 
     /// `UseCanonicalName`.
@@ -384,6 +393,28 @@ impl Module for Core {
             }),
         },
         Directive {
+            name: "SetOutputFilter",
+            syntax: "SetOutputFilter filter[;filter...]",
+            context: Context::ANY,
+            default: None,
+            doc: "Filters that the content of every answer but error pages goes through.",
+            accepts: &[
+                "SetOutputFilter DEFLATE",
+                "SetOutputFilter INFLATE;SUBSTITUTE;DEFLATE",
+                "SetOutputFilter rate_limit",
+            ],
+            refuses: &[
+                "SetOutputFilter",
+                "SetOutputFilter INCLUDES",
+                "SetOutputFilter NOSUCH",
+                "SetOutputFilter DEFLATE BROTLI_COMPRESS",
+            ],
+            set: Set::Take1(|slot, word| {
+                slot.section.output_filters = Some(filters::names(word)?);
+                Ok(())
+            }),
+        },
+        Directive {
             name: "ServerName",
             syntax: "ServerName [scheme://]domain-name|ip-address[:port]",
             context: Context::HOST,
@@ -640,10 +671,19 @@ impl Module for Core {
             syntax: "HostnameLookups On|Off|Double",
             context: Context::ANY,
             default: Some("Off"),
-            doc: "Whether clients' names are looked up; only Off is there yet.",
-            accepts: &["HostnameLookups Off"],
-            refuses: &["HostnameLookups", "HostnameLookups On"],
-            set: Set::Take1(|slot, word| default_only(slot, word, "Off")),
+            doc: "Whether clients' names are looked up for logs and variables; with Double a name has to have the client's address.",
+            accepts: &[
+                "HostnameLookups Off",
+                "HostnameLookups On",
+                "HostnameLookups double",
+            ],
+            refuses: &["HostnameLookups", "HostnameLookups Sometimes"],
+            set: Set::Take1(|slot, word| {
+                const CHOICES: [Lookups; 3] = [Lookups::Off, Lookups::On, Lookups::Double];
+                let index = values::choice(word, "HostnameLookups", &["Off", "On", "Double"])?;
+                slot.section.lookups = CHOICES.get(index).copied();
+                Ok(())
+            }),
         },
         Directive {
             name: "UseCanonicalPhysicalPort",
@@ -860,6 +900,11 @@ impl Module for Core {
                 .forced_type
                 .clone()
                 .or_else(|| outer.forced_type.clone()),
+            lookups: inner.lookups.or(outer.lookups),
+            output_filters: inner
+                .output_filters
+                .clone()
+                .or_else(|| outer.output_filters.clone()),
             error_documents: [inner.error_documents.as_slice(), &outer.error_documents].concat(),
         }
     }
@@ -928,6 +973,13 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
         })),
         _ => Flow::Declined,
     }
+}
+
+/// httpd: a client's name is looked up when somebody asks for it; here before
+/// anybody does.
+pub(crate) fn look_up_client(exchange: &mut Exchange<'_>) -> Flow {
+    let lookups = exchange.section_settings::<Section>().lookups;
+    client_name::look_up(exchange, lookups.unwrap_or_default())
 }
 
 /// A directive of which only the default is implemented.

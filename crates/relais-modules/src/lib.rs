@@ -7,9 +7,11 @@
 //! through `relais_policy::Module`.
 
 mod address;
+mod client_name;
 mod configure;
 pub mod core;
 mod files;
+mod filters;
 mod known;
 mod methods;
 pub mod mod_access_compat;
@@ -22,9 +24,12 @@ pub mod mod_authz_core;
 pub mod mod_authz_groupfile;
 pub mod mod_authz_host;
 pub mod mod_authz_user;
+pub mod mod_brotli;
+pub mod mod_deflate;
 pub mod mod_dir;
 pub mod mod_env;
 pub mod mod_expires;
+pub mod mod_filter;
 pub mod mod_headers;
 pub mod mod_http2;
 pub mod mod_log_config;
@@ -33,6 +38,7 @@ pub mod mod_mime;
 pub mod mod_proxy;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
+pub mod mod_ratelimit;
 pub mod mod_remoteip;
 pub mod mod_reqtimeout;
 pub mod mod_rewrite;
@@ -40,9 +46,11 @@ pub mod mod_setenvif;
 pub mod mod_so;
 pub mod mod_ssl;
 pub mod mod_status;
+pub mod mod_substitute;
 pub mod mod_tunnel;
 pub mod mod_unique_id;
 pub mod mod_unixd;
+pub mod mod_usertrack;
 pub mod mpm_common;
 mod own_url;
 mod standing;
@@ -100,6 +108,7 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0323",
         "no module has a handler of this name, so that files are sent as they are",
     ),
+    ("RC0324", "a file that a directive reads cannot be opened"),
     ("RC0502", "a protocol overrides those before it"),
     ("RC0503", "the certificates of origins are not verified"),
     ("RC0504", "a setting of OpenSSL has no counterpart here"),
@@ -128,6 +137,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_setenvif::SetEnvIf>::new(),
     &Registered::<mod_env::Env>::new(),
     &Registered::<mod_expires::Expires>::new(),
+    &Registered::<mod_usertrack::UserTrack>::new(),
     &Registered::<mod_headers::Headers>::new(),
     &Registered::<mod_allowmethods::Allowmethods>::new(),
     &Registered::<mod_access_compat::AccessCompat>::new(),
@@ -143,6 +153,11 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_rewrite::Rewrite>::new(),
     &Registered::<mod_status::Status>::new(),
     &Registered::<mod_mime::Mime>::new(),
+    &Registered::<mod_filter::FilterModule>::new(),
+    &Registered::<mod_deflate::DeflateModule>::new(),
+    &Registered::<mod_brotli::BrotliModule>::new(),
+    &Registered::<mod_substitute::Substitutions>::new(),
+    &Registered::<mod_ratelimit::RateLimit>::new(),
     &Registered::<mod_dir::Dir>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
@@ -159,6 +174,7 @@ pub static PHASES: Phases = Phases {
         mod_ssl::post_read,
         mod_headers::post_read,
         mod_remoteip::post_read,
+        core::look_up_client,
         mod_unique_id::post_read,
         mod_setenvif::post_read,
     ],
@@ -172,7 +188,7 @@ pub static PHASES: Phases = Phases {
         files::translate,
     ],
     map: &[files::map],
-    header_parser: &[mod_setenvif::header_parser],
+    header_parser: &[core::look_up_client, mod_setenvif::header_parser],
     // httpd: mod_allowmethods is REALLY_FIRST, then the checkers as Satisfy
     // joins them; SSLRequireSSL holds whatever Satisfy says (StrictRequire).
     access: &[
@@ -191,6 +207,7 @@ pub static PHASES: Phases = Phases {
         mod_ssl::fixup,
         mod_env::fixup,
         mod_http2::fixup,
+        mod_usertrack::fixup,
         mod_headers::fixup,
         mod_rewrite::fixup_kind,
     ],
@@ -204,8 +221,12 @@ pub static PHASES: Phases = Phases {
         files::respond,
     ],
     response: &[mod_proxy::respond_head],
+    // httpd: DEFLATE is in the chain of output filters before mod_expires and
+    // mod_headers, which may change what it has set.
     outgoing: &[
+        filters::outgoing,
         mod_rewrite::outgoing,
+        mod_usertrack::outgoing,
         mod_expires::outgoing,
         mod_headers::outgoing,
     ],

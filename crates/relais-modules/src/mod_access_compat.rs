@@ -1,10 +1,13 @@
 //! mod_access_compat: `Order`, `Allow`, `Deny` and `Satisfy` of httpd 2.2.
 
 use relais_conf::Text;
-use relais_policy::{Context, Directive, Exchange, Limit, Module, Problem, Set, SetResult, Slot};
+use relais_policy::{
+    Context, Directive, Exchange, Flow, Limit, Module, Problem, Set, SetResult, Slot,
+};
 use relais_telemetry::Level;
 
 use crate::address::{AddressRange, looks_like_address};
+use crate::client_name;
 use crate::mod_authz_core::subject;
 use crate::values;
 
@@ -65,6 +68,8 @@ enum From {
     /// `env=NAME` or `env=!NAME`: the name and whether it has to be set.
     Env(Vec<u8>, bool),
     Ip(AddressRange),
+    /// A host, or all hosts of a domain.
+    Host(Vec<u8>),
 }
 
 const PLACES: Context = Context::DIRECTORY.or(Context::PROXY);
@@ -106,6 +111,7 @@ impl Module for AccessCompat {
             doc: "Which clients may come in, as Order has it.",
             accepts: &[
                 "Allow from all",
+                "Allow from example.com localhost",
                 "Allow from 10.1 192.168.0.0/16 env=inside env=!outside",
             ],
             refuses: &[
@@ -114,7 +120,6 @@ impl Module for AccessCompat {
                 "Allow 10.1.2.3",
                 "Allow from 10.1.2.3#home",
                 "Allow from 10.1/16",
-                "Allow from example.com",
             ],
             set: Set::Words(|slot, words| {
                 let from = from(words, "Allow")?;
@@ -205,10 +210,7 @@ impl From {
         if text.contains('#') {
             return Err(Problem::at(word.span(), "No comments are allowed here"));
         }
-        Err(Problem::not_yet(
-            word.span(),
-            format!("access by host name (`{text}`) is not implemented yet"),
-        ))
+        Ok(Self::Host(word.bytes().to_vec()))
     }
 
     fn matches(&self, exchange: &Exchange<'_>) -> bool {
@@ -216,6 +218,7 @@ impl From {
             Self::All => true,
             Self::Env(name, set) => exchange.environment.get(name).is_some() == *set,
             Self::Ip(range) => range.contains(exchange.client.ip()),
+            Self::Host(domain) => client_name::is_in(exchange, domain),
         }
     }
 }
@@ -225,6 +228,14 @@ pub(crate) fn satisfy(exchange: &Exchange<'_>) -> Satisfy {
     let section = exchange.section_settings::<Section>();
     let last = Limited::of(&section.satisfy, exchange.head.method()).next_back();
     last.copied().unwrap_or(Satisfy::All)
+}
+
+/// Has the client's name looked up if a line asks for it.
+pub(crate) fn look_up(exchange: &mut Exchange<'_>) -> Option<Flow> {
+    let section = exchange.section_settings::<Section>();
+    let mut lines = section.allow.iter().chain(&section.deny);
+    let asks = lines.any(|line| matches!(line.value, From::Host(_)));
+    asks.then(|| client_name::prepare(exchange)).flatten()
 }
 
 /// Whether Order, Allow and Deny let the client in; a refusal is logged.

@@ -129,26 +129,24 @@ impl Rule {
             _ => return Err(wrong()),
         };
         words.next_if_eq(&"plus");
-        let mut seconds = 0_u64;
-        let mut count = 0;
-        while let Some(number) = words.next() {
-            let number: u64 = number.parse().map_err(|_| wrong())?;
-            let unit = words.next().and_then(unit).ok_or_else(wrong)?;
-            seconds = number
-                .checked_mul(unit)
-                .and_then(|more| seconds.checked_add(more))
-                .filter(|&seconds| seconds <= SECONDS_MAX)
-                .ok_or_else(wrong)?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(wrong());
-        }
         Ok(Self {
             from_access,
-            seconds,
+            seconds: seconds(words).ok_or_else(wrong)?,
         })
     }
+}
+
+/// Pairs of a number and a unit in seconds: `1 month 2 days`.
+pub(crate) fn seconds<'w>(mut words: impl Iterator<Item = &'w str>) -> Option<u64> {
+    let mut total = None;
+    while let Some(number) = words.next() {
+        let number: u64 = number.parse().ok()?;
+        let more = number.checked_mul(words.next().and_then(unit)?)?;
+        let sum = more.checked_add(total.unwrap_or(0))?;
+        total = Some(sum).filter(|&seconds| seconds <= SECONDS_MAX);
+        total?;
+    }
+    total
 }
 
 /// The seconds of a unit; its first letters count, as in httpd.

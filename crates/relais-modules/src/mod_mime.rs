@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use relais_conf::{Diagnostic, Text};
 use relais_policy::{Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot};
 
+use crate::filters::{self, OutputFilter};
 use crate::{core, mod_rewrite};
 
 /// mod_mime.
@@ -35,11 +36,12 @@ pub struct Section {
     handlers: Map,
     /// `DefaultLanguage`.
     language: Option<Vec<u8>>,
+    output_filters: Map<Vec<OutputFilter>>,
 }
 
 /// What is said of extensions, the last that is said of one counts; `None`
 /// takes back what is said outside.
-type Map = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+type Map<T = Vec<u8>> = Vec<(Vec<u8>, Option<T>)>;
 
 impl Module for Mime {
     const NAME: &'static str = "mod_mime";
@@ -149,6 +151,26 @@ impl Module for Mime {
             |slot, words| remove(&mut slot.section.languages, words),
         ),
         row(
+            "AddOutputFilter",
+            "AddOutputFilter filter[;filter...] extension [extension] ...",
+            "Filters that content goes through whose path has these extensions, an origin's too.",
+            &["AddOutputFilter DEFLATE .html css"],
+            &["AddOutputFilter DEFLATE", "AddOutputFilter INCLUDES shtml"],
+            |slot, words| {
+                let filters = words.first().map(filters::names).transpose()?;
+                let filters = filters.unwrap_or_default();
+                add_value(&mut slot.section.output_filters, words, &filters)
+            },
+        ),
+        row(
+            "RemoveOutputFilter",
+            "RemoveOutputFilter extension [extension] ...",
+            "Takes back what AddOutputFilter says of these extensions.",
+            &["RemoveOutputFilter .html"],
+            &["RemoveOutputFilter"],
+            |slot, words| remove(&mut slot.section.output_filters, words),
+        ),
+        row(
             "DefaultLanguage",
             "DefaultLanguage language-tag",
             "The language of files whose names say none.",
@@ -166,13 +188,16 @@ impl Module for Mime {
 
     fn merge_section(outer: &Section, inner: &Section) -> Section {
         // The last of an extension holds.
-        let join = |outer: &Map, inner: &Map| [outer.as_slice(), inner].concat();
+        fn join<T: Clone>(outer: &Map<T>, inner: &Map<T>) -> Map<T> {
+            [outer.as_slice(), inner].concat()
+        }
         Section {
             types: join(&outer.types, &inner.types),
             charsets: join(&outer.charsets, &inner.charsets),
             encodings: join(&outer.encodings, &inner.encodings),
             languages: join(&outer.languages, &inner.languages),
             handlers: join(&outer.handlers, &inner.handlers),
+            output_filters: join(&outer.output_filters, &inner.output_filters),
             language: inner.language.clone().or_else(|| outer.language.clone()),
         }
     }
@@ -199,19 +224,24 @@ const fn row(
 }
 
 fn add(map: &mut Map, words: &[Text]) -> SetResult {
-    let [value, extensions @ ..] = words else {
+    let value = words.first().map(|word| word.bytes().to_vec());
+    add_value(map, words, &value.unwrap_or_default())
+}
+
+/// The first word has been read as `value`; extensions follow.
+fn add_value<T: Clone + PartialEq>(map: &mut Map<T>, words: &[Text], value: &T) -> SetResult {
+    let [first, extensions @ ..] = words else {
         return Ok(());
     };
     if extensions.is_empty() {
-        return Err(Problem::at(value.span(), "for files with which extension?"));
+        return Err(Problem::at(first.span(), "for files with which extension?"));
     }
-    let value = value.bytes();
     for extension in extensions {
         let name = extension_name(extension);
         // What is removed in the same place stays removed, whichever came
         // first (mod_mime.html#removetype).
         if !map.contains(&(name.clone(), None)) {
-            map.push((name, Some(value.to_vec())));
+            map.push((name, Some(value.clone())));
         }
     }
     Ok(())
@@ -222,7 +252,7 @@ fn extension_name(word: &Text) -> Vec<u8> {
     name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase()
 }
 
-fn remove(map: &mut Map, words: &[Text]) -> SetResult {
+fn remove<T>(map: &mut Map<T>, words: &[Text]) -> SetResult {
     map.extend(words.iter().map(|word| (extension_name(word), None)));
     Ok(())
 }
@@ -351,7 +381,17 @@ pub(crate) fn fields(exchange: &Exchange<'_>, name: &[u8]) -> Vec<(&'static str,
     fields
 }
 
-fn last<'m>(map: &'m Map, extension: &[u8]) -> Option<&'m Vec<u8>> {
+/// The output filters for content of a path, those of each of its extensions.
+pub(crate) fn output_filters(exchange: &Exchange<'_>, path: &[u8]) -> Vec<OutputFilter> {
+    let map = &exchange.section_settings::<Section>().output_filters;
+    if map.is_empty() {
+        return Vec::new();
+    }
+    let found = extensions(path).filter_map(|extension| last(map, &extension));
+    found.flatten().copied().collect()
+}
+
+fn last<'m, T>(map: &'m Map<T>, extension: &[u8]) -> Option<&'m T> {
     let mut entries = map.iter().rev();
     let found = entries.find(|(name, _)| name == extension)?;
     found.1.as_ref()

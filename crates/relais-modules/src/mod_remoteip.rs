@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use relais_conf::Text;
+use relais_conf::{Diagnostic, Text};
 use relais_policy::{
     Context, Directive, Exchange, Flow, HostSpec, Module, Problem, ProxyProtocol, Set, SetResult,
     Slot,
@@ -87,6 +87,28 @@ impl Module for RemoteIp {
             refuses: &["RemoteIPTrustedProxy", "RemoteIPTrustedProxy 300.1.1.1"],
             set: Set::Iterate(|slot, word| proxy(slot, word, false)),
         },
+        list(
+            "RemoteIPInternalProxyList",
+            "RemoteIPInternalProxyList filename",
+            &["RemoteIPInternalProxyList proxies"],
+            &[
+                "RemoteIPInternalProxyList missing",
+                "RemoteIPInternalProxyList extra.conf",
+            ],
+            "A file of proxies that are believed, also when they name a private address; one a line.",
+            |slot, word| proxies(slot, word, true),
+        ),
+        list(
+            "RemoteIPTrustedProxyList",
+            "RemoteIPTrustedProxyList filename",
+            &["RemoteIPTrustedProxyList /srv/proxies"],
+            &[
+                "RemoteIPTrustedProxyList",
+                "RemoteIPTrustedProxyList missing",
+            ],
+            "A file of proxies that are believed, unless they name a private address; one a line.",
+            |slot, word| proxies(slot, word, false),
+        ),
         Directive {
             name: "RemoteIPProxyProtocol",
             syntax: "RemoteIPProxyProtocol On|Off",
@@ -142,6 +164,56 @@ impl Module for RemoteIp {
             });
         }
     }
+}
+
+const fn list(
+    name: &'static str,
+    syntax: &'static str,
+    accepts: &'static [&'static str],
+    refuses: &'static [&'static str],
+    doc: &'static str,
+    set: fn(&mut Slot<'_, RemoteIp>, &Text) -> SetResult,
+) -> Directive<RemoteIp> {
+    Directive {
+        name,
+        syntax,
+        context: Context::HOST,
+        default: None,
+        doc,
+        accepts,
+        refuses,
+        set: Set::Take1(set),
+    }
+}
+
+/// Adds the proxies of a file: addresses, with comments behind `#`.
+fn proxies(slot: &mut Slot<'_, RemoteIp>, word: &Text, internal: bool) -> SetResult {
+    let path = slot.place.path(word);
+    let text = match slot.place.files.read(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("cannot open {}: {error}", path.display());
+            let diagnostic = Diagnostic::error("RC0324", word.span(), message);
+            slot.diagnostics.push(diagnostic);
+            return Ok(());
+        }
+    };
+    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+        let address = String::from_utf8_lossy(line.trim_ascii());
+        if address.is_empty() {
+            continue;
+        }
+        let range = AddressRange::read(&address).map_err(|_| {
+            let message = format!(
+                "line {number} of {}: `{address}` is no address",
+                path.display()
+            );
+            Problem::at(word.span(), message)
+        })?;
+        slot.host.proxies.push(Proxy { range, internal });
+    }
+    Ok(())
 }
 
 fn field_name(word: &Text) -> Result<Vec<u8>, Problem> {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relais_conf::{Diagnostics, Loaded, SourceMap, Span};
+use relais_conf::{Diagnostics, Files, Loaded, SourceMap, Span};
 
 use crate::exchange::Phases;
 use crate::lookup::Lookup;
@@ -51,6 +51,8 @@ pub struct Builder<'a> {
     pub known: &'a dyn Fn(&str) -> Option<Known>,
     /// Every name that a misspelt one may have meant.
     pub names: &'a [&'static str],
+    /// Where files are that directives read.
+    pub files: &'a dyn Files,
     /// Looks up the host names of `<VirtualHost>` lines.
     pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
     /// The directive that takes what stands behind a <Proxy>'s URL.

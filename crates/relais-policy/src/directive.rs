@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::Path;
 
-use relais_conf::{Diagnostic, Diagnostics, Span, Text};
+use relais_conf::{Diagnostic, Diagnostics, Files, Span, Text};
 
 use crate::module::Module;
 use crate::section::{Limit, SectionHead};
@@ -148,6 +148,8 @@ pub struct Place<'a> {
     pub name: &'a Text,
     /// `ServerRoot` as far as it has been read.
     pub server_root: &'a Path,
+    /// The files that it may read while it is set.
+    pub files: &'a dyn Files,
 }
 
 impl Place<'_> {

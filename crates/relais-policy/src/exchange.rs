@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_expr::{Captures, EvalError, Regex, State};
+use relais_filter::Filter;
 use relais_http1::{Fields, RequestHead, RequestMeta, ResponseHead, strip_named};
 use relais_telemetry::Level;
 
@@ -197,6 +198,8 @@ pub struct Exchange<'a> {
     /// The client as access rules, variables and logs see it: the peer, unless
     /// a module has found another behind it (mod_remoteip).
     pub client: SocketAddr,
+    /// The client's host name, where the configuration has it looked up.
+    pub client_name: Option<Vec<u8>>,
     /// The file that the request is mapped to. Once it has been looked for it
     /// ends where the path leads beyond what is there.
     pub file: Option<Vec<u8>>,
@@ -290,6 +293,63 @@ pub struct Outgoing<'r> {
     pub fields: &'r mut Fields,
     /// Notes for the access log.
     pub notes: &'r mut Environment,
+    /// What follows the head.
+    pub content: Content,
+    /// What is done to it on its way.
+    pub filters: &'r mut Filters,
+}
+
+/// What follows the head of a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Nothing: the status or the method does without.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Bytes up to an end that will be seen.
+    Unknown,
+}
+
+/// What is done to the content of a response.
+#[derive(Clone, Default, Debug)]
+pub struct Filters {
+    /// Filters, the first of them nearest to where the content comes from.
+    pub chain: Vec<Filter>,
+    /// How fast it goes to the client.
+    pub rate: Option<Rate>,
+    /// What the access log may want to know of them.
+    pub notes: Vec<FilterNote>,
+}
+
+/// A note on how much went through a filter (mod_deflate's `DeflateFilterNote`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterNote {
+    /// The filter's place in the chain.
+    pub place: usize,
+    /// What is noted.
+    pub amount: Amount,
+    /// The note's name.
+    pub name: Box<[u8]>,
+}
+
+/// What a [`FilterNote`] says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Amount {
+    /// Bytes that went in.
+    Input,
+    /// Bytes that came out.
+    Output,
+    /// How many hundredths of the first the second is.
+    Ratio,
+}
+
+/// A speed at which content is sent (mod_ratelimit).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Bytes per second.
+    pub bytes: u64,
+    /// Bytes that go out before it counts.
+    pub burst: u64,
 }
 
 /// An edit that made a field which may not be sent; the answer is a 500.
@@ -372,6 +432,7 @@ impl<'a> Exchange<'a> {
             tls: None,
             running: None,
             client: connection.peer,
+            client_name: None,
             file: None,
             handler: None,
             path_info: Vec::new(),
@@ -540,6 +601,7 @@ impl<'a> Exchange<'a> {
             self.environment.set(b"REDIRECT_QUERY_STRING", Some(query));
         }
         self.client = first.client;
+        self.client_name.clone_from(&first.client_name);
         self.identity = first.identity;
         self.load = first.load;
         self.restarts = first.restarts + 1;

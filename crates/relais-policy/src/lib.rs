@@ -35,8 +35,9 @@ pub use balancer::{
 pub use decision::{Decision, FileBody, Forward, Interim, Overrides, Respond, Treatment};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
 pub use exchange::{
-    Answer, Connection, Environment, ErrorDocument, Exchange, Flow, Load, LogLine, Lookup,
-    Outgoing, OutgoingPhase, Phase, Phases, ProxyUrl, ResponsePhase, Restart, Step, Unfit,
+    Amount, Answer, Connection, Content, Environment, ErrorDocument, Exchange, FilterNote, Filters,
+    Flow, Load, LogLine, Lookup, Outgoing, OutgoingPhase, Phase, Phases, ProxyUrl, Rate,
+    ResponsePhase, Restart, Step, Unfit,
 };
 pub use explain::{Remark, Topic};
 pub use http2::{Http2Spec, Protocol, ProtocolsSpec};

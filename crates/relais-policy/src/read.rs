@@ -151,7 +151,7 @@ impl Level<'_> {
     }
 }
 
-impl Reader<'_, '_> {
+impl<'a> Reader<'a, '_> {
     fn host_items(&mut self, items: &[Item], draft: &mut HostDraft, context: Context) {
         let mut level = Level {
             context,
@@ -367,7 +367,7 @@ impl Reader<'_, '_> {
         if !self.check_context(&key, &node.name, level) {
             return;
         }
-        let place = Self::place(level, node.span, &node.name, self.server_root);
+        let place = self.place(level, node.span, &node.name);
         let module_ref = self.builder.modules[module];
         let of = self.builder.modules[module];
         let host = level.host.of(module, || of.draft_host());
@@ -375,7 +375,7 @@ impl Reader<'_, '_> {
         let opened = module_ref.apply(index, host, section, place, &node.args, self.diagnostics);
         self.items(&node.items, level);
         if opened {
-            let place = Self::place(level, node.span, &node.name, self.server_root);
+            let place = self.place(level, node.span, &node.name);
             let of = self.builder.modules[module];
             let host = level.host.of(module, || of.draft_host());
             let section = level.section.of(module, || of.draft_section());
@@ -521,26 +521,25 @@ impl Reader<'_, '_> {
         if !self.check_context(&key, name, level) || self.forbids(proper, name, args) {
             return;
         }
-        let place = Self::place(level, line, name, self.server_root);
+        let place = self.place(level, line, name);
         let of = self.builder.modules[module];
         let host = level.host.of(module, || of.draft_host());
         let section = level.section.of(module, || of.draft_section());
         self.builder.modules[module].apply(index, host, section, place, args, self.diagnostics);
     }
 
-    fn place<'p>(
-        level: &Level<'p>,
-        line: Span,
-        name: &'p Text,
-        server_root: &'p Path,
-    ) -> Place<'p> {
+    fn place<'p>(&self, level: &Level<'p>, line: Span, name: &'p Text) -> Place<'p>
+    where
+        'a: 'p,
+    {
         Place {
             context: level.context,
             section: level.head,
             limit: level.limit,
             line,
             name,
-            server_root,
+            server_root: self.server_root,
+            files: self.builder.files,
         }
     }
 

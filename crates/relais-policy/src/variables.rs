@@ -95,14 +95,19 @@ pub struct Answered<'a> {
     pub fields: [&'a Fields; 2],
 }
 
+impl Answered<'_> {
+    fn field(&self, name: &[u8], out: &mut Vec<u8>) {
+        let value = self.fields.iter().find_map(|fields| fields.get(name));
+        out.extend_from_slice(value.unwrap_or_default());
+    }
+}
+
 impl Lookup for Answered<'_> {
     fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
         match variable {
             Variable::RequestStatus => show(self.status, out),
-            Variable::ResponseHeader(name) => {
-                let value = self.fields.iter().find_map(|fields| fields.get(name));
-                out.extend_from_slice(value.unwrap_or_default());
-            }
+            Variable::ResponseHeader(name) => self.field(name, out),
+            Variable::ContentType => self.field(b"Content-Type", out),
             _ => self.exchange.variable(variable, out),
         }
     }
@@ -125,7 +130,9 @@ impl Exchange<'_> {
         let connection = &self.connection;
         let client = self.client.ip().to_canonical();
         match variable {
-            // Names are not looked up, so a host is its address.
+            Variable::RemoteHost if self.client_name.is_some() => {
+                out.extend_from_slice(self.client_name.as_deref().unwrap_or_default());
+            }
             Variable::RemoteAddr | Variable::RemoteHost => show(client, out),
             Variable::ConnRemoteAddr => show(connection.peer.ip().to_canonical(), out),
             Variable::RemotePort => show(self.client.port(), out),

@@ -128,8 +128,12 @@ impl Htaccess {
         let allows = |name: &str, arguments: &relais_conf::Text| {
             overrides.allows(name, arguments) && !reads_files(arguments.bytes())
         };
-        let built =
-            builder(&|_| Vec::new()).fragment(&mut loaded, folder, &allows, &mut diagnostics);
+        let built = builder(&only, &|_| Vec::new()).fragment(
+            &mut loaded,
+            folder,
+            &allows,
+            &mut diagnostics,
+        );
         match problem(&diagnostics, &loaded.sources, overrides) {
             Some(line) => Err(line.into()),
             None => Ok(Arc::new(built)),

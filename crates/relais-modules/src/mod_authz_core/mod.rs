@@ -60,6 +60,8 @@ impl Module for AuthzCore {
                 "require all Denied",
                 "Require ip 10 192.168.0.0/16 10.1.2.0/255.255.255.0 2001:db8::/32",
                 "Require local",
+                "Require host example.com .example.net",
+                "Require forward-dns office.example.com",
                 "Require env one two",
                 "Require method GET HEAD",
                 "Require expr %{HTTP_HOST} == 'a' && -n req('X')",
@@ -77,7 +79,8 @@ impl Module for AuthzCore {
                 "Require nobody",
                 "Require not",
                 "Require not ip 10.1.2.3",
-                "Require host example.com",
+                "Require host",
+                "Require forward-dns",
                 "Require expr %{NOTHING_LIKE_IT} == 1",
             ],
             set: Set::Raw(|slot, args| {
@@ -307,6 +310,9 @@ pub(crate) fn access(exchange: &mut Exchange<'_>) -> Flow {
 }
 
 fn check(exchange: &mut Exchange<'_>) -> Flow {
+    if let Some(wait) = mod_access_compat::look_up(exchange) {
+        return wait;
+    }
     let allowed = mod_access_compat::allows(exchange);
     match mod_access_compat::satisfy(exchange) {
         Satisfy::All if !allowed => forbidden(),
@@ -327,6 +333,9 @@ fn authorize(exchange: &mut Exchange<'_>) -> Flow {
     };
     if !group.covers(exchange.head.method()) {
         return Flow::Declined;
+    }
+    if let Some(wait) = group.look_up(exchange) {
+        return wait;
     }
     // The phase is entered again while the user is being looked up.
     let known = exchange.user.take();

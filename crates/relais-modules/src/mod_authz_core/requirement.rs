@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use relais_conf::{Span, Text};
 use relais_expr::{Expression, State};
-use relais_policy::{Exchange, Limit, Problem};
+use relais_policy::{Exchange, Flow, Limit, Problem};
 use relais_telemetry::Level;
 
 use crate::address::AddressRange;
+use crate::client_name;
 use crate::methods;
 use crate::mod_authz_groupfile;
 
@@ -113,6 +114,10 @@ enum Provider {
     Ip(Vec<AddressRange>),
     /// mod_authz_host.html#reqlocal
     Local,
+    /// mod_authz_host.html#reqhost
+    Host(Vec<Vec<u8>>),
+    /// mod_authz_host.html#reqforwarddns
+    ForwardDns(Vec<String>),
     Env(Vec<Vec<u8>>),
     Method(Vec<&'static str>),
     /// A condition, and whether it asks for the user.
@@ -198,12 +203,24 @@ impl Provider {
             "user" => names(rest).map(Self::User),
             "group" => names(rest).map(Self::Group),
             "valid-user" => Ok(Self::ValidUser),
-            "host" | "forward-dns" | "ssl" | "ssl-verify-client" | "file-owner" | "file-group" => {
-                Err(Problem::not_yet(
-                    name.span(),
-                    format!("Require {} is not implemented yet", name.lossy()),
-                ))
+            "host" if words.is_empty() => Err(Problem::at(
+                name.span(),
+                "'Require host' requires an argument",
+            )),
+            "host" => names(rest).map(Self::Host),
+            "forward-dns" if words.is_empty() => Err(Problem::at(
+                name.span(),
+                "'Require forward-dns' requires an argument",
+            )),
+            "forward-dns" => {
+                let names = names(rest)?.into_iter();
+                let names = names.map(|name| String::from_utf8_lossy(&name).into_owned());
+                Ok(Self::ForwardDns(names.collect()))
             }
+            "ssl" | "ssl-verify-client" | "file-owner" | "file-group" => Err(Problem::not_yet(
+                name.span(),
+                format!("Require {} is not implemented yet", name.lossy()),
+            )),
             other => Err(Problem::at(
                 name.span(),
                 format!("Unknown Authz provider: {other}"),
@@ -237,6 +254,8 @@ impl Provider {
             Self::All(granted) => *granted,
             Self::Ip(ranges) => ranges.iter().any(|range| range.contains(client)),
             Self::Local => client.is_loopback() || client == exchange.connection.local.ip(),
+            Self::Host(names) => names.iter().any(|name| client_name::is_in(exchange, name)),
+            Self::ForwardDns(names) => client_name::has_client(exchange, names),
             Self::Env(names) => names
                 .iter()
                 .any(|name| exchange.environment.get(name).is_some()),
@@ -340,6 +359,18 @@ impl Group {
         self.members.iter().all(|member| match member {
             Member::Line(line) => line.negate,
             Member::Group(group) => group.negate,
+        })
+    }
+
+    /// Has looked up what its lines ask of the resolver.
+    pub(super) fn look_up(&self, exchange: &mut Exchange<'_>) -> Option<Flow> {
+        self.members.iter().find_map(|member| match member {
+            Member::Line(line) => match &line.provider {
+                Provider::Host(_) => client_name::prepare(exchange),
+                Provider::ForwardDns(names) => client_name::prepare_forward(exchange, names),
+                _ => None,
+            },
+            Member::Group(group) => group.look_up(exchange),
         })
     }
 

@@ -19,6 +19,10 @@ pub(crate) fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decisio
 pub(crate) fn read(config: &str) -> Configuration {
     let files = MemoryFiles::new()
         .with("/srv/main.conf", config)
-        .with("/srv/extra.conf", "Timeout 5\n");
+        .with("/srv/extra.conf", "Timeout 5\n")
+        .with(
+            "/srv/proxies",
+            "# ours\n10.0.0.0/8\n2001:db8::/32 # more\n\n",
+        );
     configure(Options::new("/srv/main.conf"), &files, &|_| Vec::new())
 }

@@ -13,6 +13,7 @@ mod conformance;
 mod curl;
 mod desync;
 mod files;
+mod filters;
 mod harness;
 mod hosts;
 mod http2;

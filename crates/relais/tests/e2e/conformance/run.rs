@@ -394,6 +394,14 @@ pub(super) fn normal(line: &str) -> String {
             methods.sort_unstable();
             format!("Allow: {}", methods.join(","))
         }
+        // mod_usertrack's value is random and has the time in it.
+        Some((name @ ("Set-Cookie" | "Set-Cookie2"), value))
+            if value.contains("; path=/") && is_track(value) =>
+        {
+            let (cookie, _) = value.split_once('=').unwrap_or_default();
+            let (_, attributes) = value.split_once(';').unwrap_or_default();
+            normal(&format!("{name}: {cookie}=VISITOR;{attributes}"))
+        }
         // The end of a cookie's life, which a rule gives in minutes from now.
         Some(("Set-Cookie", value)) if !value.contains("1994") => {
             let Some((start, rest)) = value.split_once("expires=") else {
@@ -404,6 +412,16 @@ pub(super) fn normal(line: &str) -> String {
         }
         _ => line.to_owned(),
     }
+}
+
+/// Whether a cookie's value is two hexadecimal numbers with a dot between them.
+fn is_track(value: &str) -> bool {
+    let value = value.split_once('=').map_or("", |(_, rest)| rest);
+    let value = value.split(';').next().unwrap_or_default();
+    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    value
+        .split_once('.')
+        .is_some_and(|(random, time)| is_hex(random) && is_hex(time))
 }
 
 fn ask(client: &mut Conn, step: &Step, names: &Names) -> Vec<Vec<u8>> {
