@@ -54,6 +54,12 @@ impl<'a> Groups<'a> {
             .and_then(|range| self.subject.get(range))
             .unwrap_or_default()
     }
+
+    /// The groups that took part in the match, with their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let Self { subject, captures } = *self;
+        (0..GROUPS).filter_map(move |n| Some((n, subject.get(captures.get(n)?)?)))
+    }
 }
 
 /// Puts a match's groups in for `$0` to `$9`; a backslash takes a `$` or
@@ -99,6 +105,8 @@ mod tests {
             assert_eq!(groups.get(n), expected, "group {n}");
         }
         assert_eq!(captures.get(2), Some(3..4));
+        let numbered: Vec<_> = groups.numbered().collect();
+        assert_eq!(numbered, [(0, &b"abcde"[..]), (2, b"d")]);
         assert_eq!(Groups::empty().get(0), b"");
     }
 }

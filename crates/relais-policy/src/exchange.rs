@@ -724,10 +724,13 @@ impl<'a> Exchange<'a> {
             self.vary_on(name);
         }
         self.section = set;
-        for (name, value) in self.host.match_variables(self.subject()) {
-            self.environment.set(name.as_bytes(), Some(&value));
-        }
         self.remark_sections();
+        for (name, value) in self.host.match_variables(self.subject()) {
+            if self.environment.get(name.as_bytes()) != Some(&value) {
+                self.remark_variable(name.as_bytes(), &value);
+                self.environment.set(name.as_bytes(), Some(&value));
+            }
+        }
         Ok(())
     }
 

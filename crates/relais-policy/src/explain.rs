@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use relais_conf::Span;
-use relais_expr::State;
+use relais_expr::{Groups, State};
 use relais_http1::Fields;
 
 use crate::exchange::{Environment, Exchange, Flow, Phase};
@@ -56,6 +56,9 @@ pub struct Remark {
     pub text: String,
     /// The place in the configuration that it speaks of.
     pub span: Option<Span>,
+    /// What was compared, and the groups of a pattern that matches, by the
+    /// names that directives have for them: `%{HTTP:Upgrade}`, `$0`, `%1`.
+    pub values: Vec<(String, String)>,
 }
 
 impl Exchange<'_> {
@@ -78,9 +81,20 @@ impl Exchange<'_> {
 
     /// Adds a remark, if remarks are collected.
     pub fn remark(&mut self, topic: Topic, span: Option<Span>, text: impl FnOnce() -> String) {
+        if self.is_explained() {
+            self.add_remark(Remark {
+                topic,
+                text: text(),
+                span,
+                values: Vec::new(),
+            });
+        }
+    }
+
+    /// Adds a remark that has values, if remarks are collected.
+    pub fn add_remark(&mut self, remark: Remark) {
         if let Some(remarks) = &mut self.remarks {
-            let text = text();
-            remarks.push(Remark { topic, text, span });
+            remarks.push(remark);
         }
     }
 
@@ -99,24 +113,33 @@ impl Exchange<'_> {
         flow
     }
 
+    /// Says what a variable is now.
+    pub(crate) fn remark_variable(&mut self, name: &[u8], value: &[u8]) {
+        self.remark(Topic::Change, None, || variable(name, value));
+    }
+
     /// Names each section that matches, the first time it does.
     pub(crate) fn remark_sections(&mut self) {
         if self.remarks.is_none() {
             return;
         }
         let mut state = State::default();
-        let heads = self
-            .host
-            .matching_sections(self.subject(), &mut |expression| {
-                expression.eval(self, &mut state).unwrap_or(false)
-            });
-        let lines: Vec<_> = heads
-            .map(|head| (head.span, format!("{head} matches")))
+        let subject = self.subject();
+        let heads = self.host.matching_sections(subject, &mut |expression| {
+            expression.eval(self, &mut state).unwrap_or(false)
+        });
+        let remarks: Vec<_> = heads
+            .map(|head| Remark {
+                topic: Topic::Section,
+                text: format!("{head} matches"),
+                span: Some(head.span),
+                values: head.groups(subject.of(head.kind)),
+            })
             .collect();
-        for (span, line) in lines {
-            let known = |one: &Remark| one.topic == Topic::Section && one.span == Some(span);
+        for remark in remarks {
+            let known = |one: &Remark| one.topic == remark.topic && one.span == remark.span;
             if !self.remarks().iter().any(known) {
-                self.remark(Topic::Section, Some(span), || line);
+                self.add_remark(remark);
             }
         }
     }
@@ -176,7 +199,7 @@ impl Snapshot {
     fn environment_changes(&self, now: &Exchange<'_>, changes: &mut Vec<String>) {
         for (name, value) in now.environment.iter() {
             if self.environment.get(name) != Some(value) {
-                changes.push(format!("variable {} = {}", show(name), show(value)));
+                changes.push(variable(name, value));
             }
         }
         for (name, _) in self.environment.iter() {
@@ -203,6 +226,20 @@ impl Snapshot {
     }
 }
 
+/// The groups of a match as the values of a remark; `sign` stands before their
+/// numbers.
+#[must_use]
+pub fn numbered_values(sign: char, groups: &Groups<'_>) -> Vec<(String, String)> {
+    groups
+        .numbered()
+        .map(|(number, text)| (format!("{sign}{number}"), show(text)))
+        .collect()
+}
+
+fn variable(name: &[u8], value: &[u8]) -> String {
+    format!("variable {} = {}", show(name), show(value))
+}
+
 fn show(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
@@ -211,9 +248,11 @@ impl Site {
     /// Why [`Site::host_for`] chooses `host`.
     #[must_use]
     pub fn why(&self, host: &Host, local: SocketAddr, name: Option<&[u8]>) -> String {
-        let at = match self.candidates(local).count() {
-            1 => format!("the only one at {local}"),
-            several => format!("of {several} at {local}"),
+        let count = self.candidates(local).count();
+        let several = count > 1;
+        let at = match several {
+            true => format!("of {count} at {local}"),
+            false => format!("the only one at {local}"),
         };
         if host.index == 0 {
             return format!("the main server, since no <VirtualHost> has the address {local}");
@@ -233,7 +272,8 @@ impl Site {
             }
             None => {
                 let name = name.map_or_else(|| "none".to_owned(), show);
-                format!("{shown}, the first {at}; none is called {name}")
+                let first = if several { "the first " } else { "" };
+                format!("{shown}, {first}{at}; none is called {name}")
             }
         }
     }

@@ -39,7 +39,7 @@ pub use exchange::{
     Flow, Load, LogLine, Lookup, Outgoing, OutgoingPhase, Phase, Phases, ProxyUrl, Rate,
     ResponsePhase, Restart, Step, Unfit,
 };
-pub use explain::{Remark, Topic};
+pub use explain::{Remark, Topic, numbered_values};
 pub use http2::{Http2Spec, Protocol, ProtocolsSpec};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
 pub use route::RouteSpec;

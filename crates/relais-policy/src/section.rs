@@ -7,11 +7,14 @@
 //! do not cross `/`, a plain `<Proxy>` URL is a prefix, and its wildcards do
 //! cross `/`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use relais_conf::{Span, Text};
-use relais_expr::{Expression, Regex, RegexError};
+use relais_expr::{Expression, Groups, Regex, RegexError};
+
+use crate::explain::numbered_values;
 
 /// The kinds of section that hold per-directory settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,19 +189,35 @@ impl SectionHead {
         let Matcher::Regex(regex) = &self.matcher else {
             return Vec::new();
         };
-        let covered;
-        let subject = match self.kind {
-            SectionKind::Directory => {
-                covered = covered_by_regex(regex, subject).ok().flatten();
-                covered.as_deref().unwrap_or_default()
-            }
-            _ => subject,
-        };
-        let groups = regex.named_groups(subject).ok().flatten();
+        let subject = self.matched_part(regex, subject);
+        let groups = regex.named_groups(&subject).ok().flatten();
         let groups = groups.unwrap_or_default().into_iter();
         groups
             .map(|(name, value)| (format!("MATCH_{}", name.to_ascii_uppercase()), value))
             .collect()
+    }
+
+    /// The groups of a pattern that matches this subject, for a remark.
+    pub(crate) fn groups(&self, subject: &[u8]) -> Vec<(String, String)> {
+        let Matcher::Regex(regex) = &self.matcher else {
+            return Vec::new();
+        };
+        let subject = self.matched_part(regex, subject);
+        let found = regex.captures(&subject).ok().flatten();
+        found.map_or_else(Vec::new, |captures| {
+            numbered_values('$', &Groups::new(&subject, captures))
+        })
+    }
+
+    /// What of a subject a pattern has been tried on.
+    fn matched_part<'s>(&self, regex: &Regex, subject: &'s [u8]) -> Cow<'s, [u8]> {
+        match self.kind {
+            SectionKind::Directory => {
+                let covered = covered_by_regex(regex, subject).ok().flatten();
+                Cow::Owned(covered.unwrap_or_default())
+            }
+            _ => Cow::Borrowed(subject),
+        }
     }
 
     /// The number of segments of a `<Directory>` path: shorter ones are merged
@@ -218,7 +237,11 @@ impl fmt::Display for SectionHead {
             Matcher::Condition(Condition::ElseIf(_)) => "<ElseIf",
             _ => self.kind.name().trim_end_matches('>'),
         };
-        write!(f, "{name} {}>", self.argument.lossy())
+        let by_pattern = match self.matcher {
+            Matcher::Regex(_) => "Match",
+            _ => "",
+        };
+        write!(f, "{name}{by_pattern} {}>", self.argument.lossy())
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Subject<'s> {
 
 impl<'s> Subject<'s> {
     /// What sections of this kind are asked about.
-    fn of(&self, kind: SectionKind) -> &'s [u8] {
+    pub(crate) fn of(&self, kind: SectionKind) -> &'s [u8] {
         let file = self.file.unwrap_or_default();
         let slash = file.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         let (folder, name) = file.split_at(slash);

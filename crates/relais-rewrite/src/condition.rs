@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use relais_conf::Span;
 use relais_expr::{Expression, FileTest, Regex, RegexFlags, Template, leading_integer};
 
 use crate::args::{self, Args};
@@ -14,6 +15,8 @@ use crate::flags;
 pub struct Condition {
     /// The test string.
     pub test: Template,
+    /// The test string as written.
+    pub test_source: Vec<u8>,
     /// Where the test string stands.
     pub test_range: Range<usize>,
     /// The pattern as written, with `!` and operator.
@@ -34,6 +37,8 @@ pub struct Condition {
     pub useless_nocase: Option<Range<usize>>,
     /// What stands behind the flags; httpd ignores it.
     pub extra: Option<Range<usize>>,
+    /// Where the line stands, if whoever reads the file says so.
+    pub line: Option<Span>,
 }
 
 impl Condition {
@@ -110,6 +115,7 @@ pub fn parse_cond(text: &[u8]) -> Result<Condition, RuleError> {
     let useless = !matches!(kind, ConditionKind::Regex(_) | ConditionKind::Text(..));
     Ok(Condition {
         test,
+        test_source: bytes(&args.first).to_vec(),
         test_range: args.first,
         pattern: bytes(&args.second).to_vec(),
         pattern_range: args.second,
@@ -120,6 +126,7 @@ pub fn parse_cond(text: &[u8]) -> Result<Condition, RuleError> {
         no_vary: flags_read.no_vary,
         useless_nocase: flags_read.nocase.filter(|_| useless),
         extra: args.extra,
+        line: None,
     })
 }
 

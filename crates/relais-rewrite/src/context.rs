@@ -3,7 +3,7 @@
 use std::fmt;
 
 use relais_conf::Span;
-use relais_expr::{Ahead, FileTest, Lookup, Variable};
+use relais_expr::{Ahead, FileTest, Groups, Lookup, Variable};
 
 use crate::outcome::Input;
 
@@ -57,6 +57,63 @@ pub trait Context: Lookup {
 
     /// Takes one line of the rewrite log.
     fn trace(&self, _level: u8, _line: fmt::Arguments<'_>) {}
+
+    /// A pattern has been tried; called for [`Self::trace_level`] as the line that the rewrite log has for it is.
+    fn tried(&self, tried: &Tried<'_>) {
+        self.trace(tried.level(), format_args!("{tried}"));
+    }
+}
+
+/// A pattern that has been tried; displayed it is the line of httpd's rewrite log.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried<'a> {
+    /// Of a condition, the test string as written; `None` for a rule.
+    pub condition: Option<&'a [u8]>,
+    /// The line that it stands on.
+    pub line: Option<Span>,
+    /// What it was tried on.
+    pub input: &'a [u8],
+    /// The pattern, of a condition with its `!` and its operator.
+    pub pattern: &'a [u8],
+    /// `[NC]` of a condition.
+    pub caseless: bool,
+    /// Whether the rule or condition holds; `None` for a pattern that was given up.
+    pub holds: Option<bool>,
+    /// What `$N` or `%N` stand for from here on, if this pattern says so.
+    pub groups: Option<Groups<'a>>,
+}
+
+impl Tried<'_> {
+    pub(crate) const RULE: u8 = 3;
+    pub(crate) const CONDITION: u8 = 4;
+
+    /// The level at which the rewrite log has it.
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        match self.condition {
+            Some(_) => Self::CONDITION,
+            None => Self::RULE,
+        }
+    }
+}
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pattern, input) = (Show(self.pattern), Show(self.input));
+        if self.condition.is_none() {
+            return write!(f, "applying pattern '{pattern}' to uri '{input}'");
+        }
+        let caseless = if self.caseless { " [NC]" } else { "" };
+        write!(
+            f,
+            "RewriteCond: input='{input}' pattern='{pattern}'{caseless}"
+        )?;
+        match self.holds {
+            Some(true) => f.write_str(" => matched"),
+            Some(false) => f.write_str(" => not-matched"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Writes a line to the rewrite log; builds it only if someone wants it.

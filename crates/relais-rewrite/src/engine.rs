@@ -7,7 +7,7 @@ use std::mem;
 use relais_expr::{ByteMask, Groups, Origin, PieceKind, Template};
 
 use crate::condition::Condition;
-use crate::context::{Context, Show, View, trace};
+use crate::context::{Context, Show, Tried, View, trace};
 use crate::flags::FlagKind;
 use crate::outcome::{Input, Outcome, Prefix};
 use crate::rule::{Rule, RuleDraft, RuleSet};
@@ -370,17 +370,23 @@ impl<'a> Engine<'a> {
         expanded: &mut Vec<u8>,
     ) -> Result<Applied, Early> {
         let pattern = &rule.draft.pattern;
-        trace!(
-            self.context,
-            3,
-            "applying pattern '{}' to uri '{}'",
-            Show(pattern.regex.source()),
-            Show(subject)
-        );
-        let matched = pattern
-            .regex
-            .captures(subject)
-            .map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
+        let found = pattern.regex.captures(subject);
+        if self.context.trace_level() >= Tried::RULE {
+            let matched = found.as_ref().ok().copied();
+            self.context.tried(&Tried {
+                condition: None,
+                line: rule.draft.line,
+                input: subject,
+                pattern: pattern.regex.source(),
+                caseless: false,
+                holds: matched.map(|matched| matched.is_some() != pattern.negated),
+                groups: matched
+                    .flatten()
+                    .filter(|_| !pattern.negated)
+                    .map(|captures| Groups::new(subject, captures)),
+            });
+        }
+        let matched = found.map_err(|_| gave_up("RewriteRule", pattern.regex.source()))?;
         if matched.is_some() == pattern.negated {
             return Ok(Applied::NoMatch);
         }

@@ -20,7 +20,7 @@ mod uri;
 
 pub use args::{Args, split};
 pub use condition::{Comparison, Condition, ConditionKind, parse_cond};
-pub use context::Context;
+pub use context::{Context, Tried};
 pub use engine::run;
 pub use error::RuleError;
 pub use flags::{Flag, FlagKind};

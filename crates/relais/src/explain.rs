@@ -1,6 +1,8 @@
 //! `relais explain METHOD URL`: the request's way through the phases, without
 //! a network. It is the program's own parser, site and phases that answer.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
@@ -217,11 +219,17 @@ struct Explanation {
 }
 
 impl Explanation {
-    /// The request that the origin would get.
-    fn forward(&self) -> Option<&Forward> {
+    /// The request that the origin would get; of a balancer, that which each of
+    /// its members would get if it were chosen.
+    fn forwards(&self) -> Vec<Cow<'_, Forward>> {
         match &self.decision {
-            Decision::Proxy(forward) | Decision::Tunnel(forward) => Some(forward),
-            _ => None,
+            Decision::Proxy(forward) | Decision::Tunnel(forward) => vec![Cow::Borrowed(forward)],
+            Decision::Balance(balanced) => {
+                let members = balanced.balancer.members.iter();
+                let heads = members.map(|member| balanced.forward(&member.worker, &member.path));
+                heads.flatten().map(Cow::Owned).collect()
+            }
+            Decision::Respond(_) | Decision::Redirect { .. } => Vec::new(),
         }
     }
 
@@ -235,6 +243,13 @@ impl Explanation {
         for remark in &self.remarks {
             let at = remark.span.map(|span| sources.file_line(span));
             row(remark.topic.name(), &remark.text, at.as_deref());
+            if !remark.values.is_empty() {
+                let values = remark.values.iter();
+                let values: Vec<_> = values
+                    .map(|(name, value)| format!("{name}='{value}'"))
+                    .collect();
+                row("", &format!("  {}", values.join(" ")), None);
+            }
         }
         for line in &self.log {
             row("log", line, None);
@@ -245,8 +260,8 @@ impl Explanation {
         {
             row("because", why, None);
         }
-        if let Some(forward) = self.forward() {
-            row("origin", &format!("{} gets", forward.worker.name), None);
+        for forward in self.forwards() {
+            let _ = writeln!(out, "  origin   {} gets", forward.worker.name);
             for line in String::from_utf8_lossy(&forward.head).trim_end().lines() {
                 let _ = writeln!(out, "    > {line}");
             }
@@ -259,10 +274,13 @@ impl Explanation {
             .remarks
             .iter()
             .map(|remark| {
+                let values = remark.values.iter().cloned();
+                let values: BTreeMap<String, String> = values.collect();
                 json!({
                     "topic": remark.topic.name(),
                     "text": remark.text,
                     "at": remark.span.map(|span| sources.file_line(span)),
+                    "values": values,
                 })
             })
             .collect();
@@ -270,6 +288,14 @@ impl Explanation {
             Decision::Respond(respond) => respond.log.clone(),
             _ => None,
         };
+        let origins = self.forwards().into_iter().map(|forward| {
+            json!({
+                "worker": forward.worker.name,
+                "url": String::from_utf8_lossy(&forward.url),
+                "head": String::from_utf8_lossy(&forward.head),
+            })
+        });
+        let origins: Vec<Value> = origins.collect();
         json!({
             "request": self.request,
             "host": { "text": self.host, "at": self.defined },
@@ -277,11 +303,7 @@ impl Explanation {
             "log": self.log,
             "decision": self.decision.to_string(),
             "reason": reason,
-            "origin": self.forward().map(|forward| json!({
-                "worker": forward.worker.name,
-                "url": String::from_utf8_lossy(&forward.url),
-                "head": String::from_utf8_lossy(&forward.head),
-            })),
+            "origins": origins,
         })
     }
 }
@@ -335,8 +357,10 @@ GET /bus/1?x=2 HTTP/1.1
   host     app.example, of 2 at 127.0.0.1:80, whose ServerName is app.example  (/srv/main.conf:2)
   section  <Location /bus> matches  (/srv/main.conf:9)
   rewrite  init rewrite engine with requested uri /bus/1
-  rewrite  applying pattern '^/bus/(.*)$' to uri '/bus/1'
-  rewrite  RewriteCond: input='websocket' pattern='websocket' [NC] => matched
+  rewrite  applying pattern '^/bus/(.*)$' to uri '/bus/1' => matched  (/srv/main.conf:6)
+             $0='/bus/1' $1='1'
+  rewrite  RewriteCond: input='websocket' pattern='websocket' [NC] => matched  (/srv/main.conf:5)
+             %{HTTP:Upgrade}='websocket' %0='websocket'
   rewrite  rewrite '/bus/1' -> 'ws://127.0.0.1:7018/bus/1'
   rewrite  forcing proxy-throughput with ws://127.0.0.1:7018/bus/1
   rewrite  go-ahead with proxy request proxy:ws://127.0.0.1:7018/bus/1 [OK]
@@ -377,7 +401,7 @@ GET /bus/1?x=2 HTTP/1.1
         }
         let json = answer.json(&sources);
         assert_eq!(json["decision"], "proxy http://127.0.0.1:7018/a");
-        assert_eq!(json["origin"]["worker"], "http://127.0.0.1:7018");
+        assert_eq!(json["origins"][0]["worker"], "http://127.0.0.1:7018");
     }
 
     #[test]
@@ -387,7 +411,7 @@ GET /bus/1?x=2 HTTP/1.1
         assert_eq!(answer.host, why);
         let (answer, _) = explain("explain GET http://other.example/x");
         assert_eq!(answer.decision.to_string(), "respond 404");
-        assert!(answer.forward().is_none());
+        assert!(answer.forwards().is_empty());
         let (answer, _) = explain("explain GET http://app.example:81/");
         assert!(
             answer.host.starts_with("the main server"),

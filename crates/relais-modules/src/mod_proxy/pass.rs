@@ -6,8 +6,8 @@ use std::sync::Arc;
 use relais_conf::{Diagnostic, Span, Text};
 use relais_expr::{Groups, Regex, RegexFlags};
 use relais_policy::{
-    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, RouteSpec, SectionKind,
-    SetResult, Slot, Topic, uri,
+    Decision, Environment, Exchange, Flow, Matcher, Problem, ProxyUrl, Remark, RouteSpec,
+    SectionKind, SetResult, Slot, Topic, numbered_values, uri,
 };
 
 use super::PROXY_SERVER;
@@ -302,7 +302,17 @@ fn remark_passes(exchange: &mut Exchange<'_>) {
             (None, Paths::Below(path)) => Some(path.span()),
             (None, Paths::Match(_)) => None,
         };
-        exchange.remark(Topic::Pass, span, || format!("{pass} {verdict}"));
+        let values = if fits {
+            pass.groups(exchange)
+        } else {
+            Vec::new()
+        };
+        exchange.add_remark(Remark {
+            topic: Topic::Pass,
+            text: format!("{pass} {verdict}"),
+            span,
+            values,
+        });
         if fits {
             return;
         }
@@ -314,7 +324,8 @@ impl fmt::Display for Paths {
         match self {
             Self::Below(path) => write!(f, "ProxyPass {}", path.lossy()),
             Self::Match(regex) => {
-                write!(f, "ProxyPassMatch {}", regex.source().escape_ascii())
+                let pattern = String::from_utf8_lossy(regex.source());
+                write!(f, "ProxyPassMatch {pattern}")
             }
         }
     }
@@ -345,6 +356,17 @@ impl Pass {
     fn route(&self) -> Option<RouteSpec> {
         let target = self.target.as_ref()?.lossy().into_owned();
         Some(RouteSpec::new(self.paths.to_string(), target, self.line))
+    }
+
+    /// What `$N` of the target stand for.
+    fn groups(&self, exchange: &Exchange<'_>) -> Vec<(String, String)> {
+        let Paths::Match(regex) = &self.paths else {
+            return Vec::new();
+        };
+        let found = exchange.captures(regex, &exchange.path, &"ProxyPassMatch");
+        found.map_or_else(Vec::new, |captures| {
+            numbered_values('$', &Groups::new(&exchange.path, captures))
+        })
     }
 
     fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {

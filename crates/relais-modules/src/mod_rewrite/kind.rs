@@ -4,7 +4,7 @@
 use relais_policy::{Environment, Exchange, Flow};
 use relais_telemetry::Level;
 
-use super::run::log;
+use super::log::log;
 
 /// The note with the type, as in httpd.
 const TYPE: &[u8] = b"rewrite-forced-mimetype";

@@ -6,6 +6,7 @@
 
 mod cookie;
 mod kind;
+mod log;
 mod maps;
 mod options;
 mod run;
@@ -277,8 +278,9 @@ fn enter(slot: &mut Slot<'_, Rewrite>) {
 }
 
 fn condition(slot: &mut Slot<'_, Rewrite>, args: &Text) -> SetResult {
-    let condition =
+    let mut condition =
         relais_rewrite::parse_cond(args.bytes()).map_err(|error| problem(args, error))?;
+    condition.line = Some(slot.place.line);
     if let Some(range) = condition.useless_nocase.clone() {
         let message = "NC has no effect on this kind of condition";
         slot.diagnostics

@@ -5,10 +5,11 @@ use std::fmt;
 
 use relais_conf::Span;
 use relais_expr::{Ahead, FileTest, Lookup, Variable};
-use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Topic, Unfit};
-use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet};
+use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Unfit};
+use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet, Tried};
 use relais_telemetry::Level;
 
+use super::log::{Line, log, log_in, trace_level};
 use super::maps::{Answer, Found, Map};
 use super::{Host, Section, cookie, kind, targets};
 use crate::{core, files, mod_proxy, own_url};
@@ -194,8 +195,8 @@ fn run(
         return Err(lookup);
     }
     let directory = input.directory.map(|directory| directory.prefix);
-    for (level, line) in lines.into_inner() {
-        log_in(exchange, level, directory, &line);
+    for line in lines.into_inner() {
+        line.write(exchange, directory);
     }
     for line in problems.into_inner() {
         exchange.note("rewrite", Level::Error, || line);
@@ -208,45 +209,6 @@ fn run(
         },
     };
     Ok((outcome, proxied))
-}
-
-/// Writes a line as httpd's rewrite log does: who asks, which host answers,
-/// which request it is and how often it has begun anew.
-pub(super) fn log(exchange: &mut Exchange<'_>, level: Level, line: &str) {
-    log_in(exchange, level, None, line);
-}
-
-/// The same, of the rules of a section.
-fn log_in(exchange: &mut Exchange<'_>, level: Level, directory: Option<&[u8]>, line: &str) {
-    let line = || match directory {
-        Some(directory) => format!("[perdir {}] {line}", directory.escape_ascii()),
-        None => line.to_owned(),
-    };
-    exchange.remark(Topic::Rewrite, None, line);
-    if !exchange.host.spec.levels.enabled("rewrite", level) {
-        return;
-    }
-    let user = exchange.user.as_deref().unwrap_or(b"-").escape_ascii();
-    let redirects = match exchange.restarts() {
-        0 => String::new(),
-        count => format!("/redir#{count}"),
-    };
-    let kind = match exchange.is_subrequest() {
-        true => "subreq",
-        false => "initial",
-    };
-    let mut server = Vec::new();
-    exchange.variable(&Variable::ServerName, &mut server);
-    let line = format!(
-        "{} - {user} [{}/sid#{:x}][rid#{:x}-{:x}/{kind}{redirects}] {}",
-        exchange.client.ip().to_canonical(),
-        server.escape_ascii(),
-        exchange.host.index,
-        exchange.connection.peer.port(),
-        exchange.connection.requests,
-        line(),
-    );
-    exchange.note("rewrite", level, || line);
 }
 
 /// What follows in server context.
@@ -380,30 +342,6 @@ const END: &[u8] = b"rewrite-END";
 /// What the note for a cookie is called behind the cookie's name, as in httpd.
 const COOKIE: &[u8] = b"_rewrite";
 
-/// How much of the rewrite log is wanted, from 0 to 8.
-fn trace_level(exchange: &Exchange<'_>) -> u8 {
-    if exchange.is_explained() {
-        return 8;
-    }
-    let levels = &exchange.host.spec.levels;
-    let wanted = TRACE
-        .iter()
-        .take_while(|&&level| levels.enabled("rewrite", level))
-        .count();
-    u8::try_from(wanted).unwrap_or(8)
-}
-
-const TRACE: [Level; 8] = [
-    Level::Trace1,
-    Level::Trace2,
-    Level::Trace3,
-    Level::Trace4,
-    Level::Trace5,
-    Level::Trace6,
-    Level::Trace7,
-    Level::Trace8,
-];
-
 /// The request as the rules ask for it.
 struct Request<'x, 'a> {
     exchange: &'x mut Exchange<'a>,
@@ -411,7 +349,7 @@ struct Request<'x, 'a> {
     level: u8,
     /// The section whose rules run.
     directory: Option<Directory<'x>>,
-    lines: RefCell<Vec<(Level, String)>>,
+    lines: RefCell<Vec<Line>>,
     /// What maps have to say to the log.
     problems: RefCell<Vec<String>>,
     /// Why a map could not be asked.
@@ -559,10 +497,10 @@ impl Context for Request<'_, '_> {
     }
 
     fn trace(&self, level: u8, line: fmt::Arguments<'_>) {
-        let level = TRACE
-            .get(usize::from(level.saturating_sub(1)))
-            .copied()
-            .unwrap_or(Level::Trace8);
-        self.lines.borrow_mut().push((level, line.to_string()));
+        self.lines.borrow_mut().push(Line::new(level, line));
+    }
+
+    fn tried(&self, tried: &Tried<'_>) {
+        self.lines.borrow_mut().push(Line::tried(tried));
     }
 }

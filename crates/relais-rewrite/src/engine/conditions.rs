@@ -6,7 +6,7 @@ use relais_expr::{Captures, Expression, Groups, Lookup as _, PieceKind, State, l
 
 use super::{Early, gave_up};
 use crate::condition::{Condition, ConditionKind, text_order};
-use crate::context::{Context, Show, View, trace};
+use crate::context::{Context, Tried, View};
 
 /// The state of the conditions of one rule.
 #[derive(Default)]
@@ -65,6 +65,7 @@ impl Tests {
         input.clear();
         let tested = Groups::new(&self.source, self.captures);
         condition.test.expand(rule, &tested, view, None, &mut input);
+        let mut is_source = false;
         let found = match &condition.kind {
             ConditionKind::Regex(regex) => {
                 let captures = regex
@@ -73,6 +74,7 @@ impl Tests {
                 if let (Some(captures), false) = (captures, condition.negated) {
                     self.captures = captures;
                     self.source.clone_from(&input);
+                    is_source = true;
                 }
                 captures.is_some()
             }
@@ -84,19 +86,23 @@ impl Tests {
             }
             ConditionKind::File(test) => view.file_test(*test, &input),
             ConditionKind::Expression(expression) => {
-                self.expression_holds(condition, expression, view)?
+                let holds = self.expression_holds(condition, expression, view)?;
+                is_source = holds && !condition.negated;
+                holds
             }
         };
         let holds = found != condition.negated;
-        trace!(
-            view.context,
-            4,
-            "RewriteCond: input='{}' pattern='{}'{} => {}",
-            Show(&input),
-            Show(&condition.pattern),
-            if condition.caseless { " [NC]" } else { "" },
-            if holds { "matched" } else { "not-matched" }
-        );
+        if view.context.trace_level() >= Tried::CONDITION {
+            view.context.tried(&Tried {
+                condition: Some(&condition.test_source),
+                line: condition.line,
+                input: &input,
+                pattern: &condition.pattern,
+                caseless: condition.caseless,
+                holds: Some(holds),
+                groups: is_source.then(|| Groups::new(&self.source, self.captures)),
+            });
+        }
         self.input = input;
         Ok(holds)
     }
