@@ -103,6 +103,7 @@ pub fn normalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), 
     // httpd's URI parser reads slashes in front as one, whatever `MergeSlashes` says, since `//` begins a host there.
     let slashes = raw.iter().take_while(|byte| **byte == b'/').count();
     let raw = &raw[slashes.saturating_sub(1)..];
+    out.reserve(raw.len());
     // httpd removes dot segments twice: from the path as it was written, where `/%2F/..` is an ordinary segment that
     // goes, and from the decoded one (server/request.c, ap_normalize_path before ap_unescape_url).
     if raw.contains(&b'%') {
