@@ -307,7 +307,7 @@ pub(crate) fn first_spec(site: &relais_policy::Site, local: SocketAddr) -> &Host
         .spec
 }
 
-fn first_byte_limit(spec: &HostSpec) -> Duration {
+pub(crate) fn first_byte_limit(spec: &HostSpec) -> Duration {
     let header = spec.header_timeout.and_then(|stage| stage.after(0));
     header.map_or(spec.timeout, |limit| limit.min(spec.timeout))
 }

@@ -16,7 +16,7 @@ use relais_tls::Facts;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::connection::{Http1, arrival, first_spec, linger};
+use crate::connection::{Http1, arrival, first_byte_limit, first_spec, linger};
 use crate::handshake;
 use crate::http2::guard::PREFACE;
 use crate::http2::io::{Io, Seen};
@@ -92,7 +92,7 @@ pub(crate) async fn spoken(worker: &Worker, client: &mut Http1) -> bool {
     if !spec.protocols.direct(client.facts.secure) || client.misdirected {
         return false;
     }
-    let end = Instant::now() + spec.timeout;
+    let end = Instant::now() + first_byte_limit(spec);
     if !client.wait(worker).await {
         return false;
     }
@@ -123,7 +123,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Http1) {
     let (builder, limit) = {
         let (generation, _) = worker.generation();
         let spec = first_spec(&generation.site, client.facts.local);
-        (builder(spec), spec.timeout)
+        (builder(spec), first_byte_limit(spec))
     };
     let Ok(Ok(frames)) = tokio::time::timeout(limit, builder.handshake(io)).await else {
         return;
@@ -243,7 +243,7 @@ impl Limit {
         let idle = if session.requests.get() > 0 {
             spec.keep_alive.timeout
         } else {
-            spec.timeout
+            first_byte_limit(spec)
         };
         Self {
             idle,

@@ -83,7 +83,8 @@ async fn downstream(
         }
         buffers.give(bytes);
     }
-    while !from.ready(Interest::READABLE).await?.is_write_closed() {
+    let either = Interest::READABLE | Interest::WRITABLE;
+    while !from.ready(either).await?.is_write_closed() {
         tokio::time::sleep(LOOK).await;
     }
     Err(io::ErrorKind::BrokenPipe.into())

@@ -153,6 +153,26 @@ fn a_client_that_opens_no_window_is_left() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_is_left() {
+    let (origin, proxy) = started("Timeout 1");
+    let body = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 64000000\r\n\r\n".to_vec(),
+        vec![b'x'; 64_000_000],
+    ];
+    origin.script([(body.concat(), Then::Keep)]);
+    let most = 0x7fff_ffff_u32 - 65_535;
+    let mut client = Client::with(&proxy, &[(4, most)]);
+    client.send(WINDOW_UPDATE, 0, 0, &most.to_be_bytes());
+    client.request(1, &get("/", &[]));
+    // The request ends by itself, and with what the sockets hold is the end of the connection.
+    let line = proxy.access_log(1).pop().unwrap_or_default();
+    assert!(line.contains("\"GET / HTTP/2.0\" 200"), "{line}");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(client.conn.is_ended());
+    assert!(proxy.resident_kib() < 64 * 1024);
+}
+
+#[test]
 fn uploads_go_at_the_pace_of_the_origin() {
     // An origin that takes the head and nothing of the body.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");

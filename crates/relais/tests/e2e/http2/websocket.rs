@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use nix::sys::signal::Signal;
+
 use super::clear;
 use super::frames::{Client, DATA, END_STREAM, HEADERS, PROTOCOL_ERROR, RST_STREAM, SETTINGS};
 use crate::harness::origin::{Origin, Then};
@@ -208,11 +210,32 @@ fn the_table_limits_and_drains_are_those_of_all_tunnels() {
 
 #[test]
 fn a_drain_says_goodbye() {
-    let proxy = clear(&format!("http://{}", echo()), "");
+    let proxy = clear(&format!("http://{}", echo()), "TunnelDrainWindow 0");
     let mut client = opened(&proxy);
     said(&proxy, &["tunnels", "drain", "--all"]);
     let close = content(&mut client);
     assert_eq!(close[0], 0x88, "{close:?}");
+}
+
+#[test]
+fn a_reload_tells_the_client_to_go_and_drops_no_tunnel() {
+    let proxy = clear(&format!("http://{}", echo()), "KeepAliveTimeout 1");
+    let mut client = opened(&proxy);
+    proxy.signal(Signal::SIGUSR1);
+    assert_eq!(client.goaway(), Some(0));
+    // Longer than a connection without streams would be left open.
+    for _ in 0..4 {
+        client.send(DATA, 0, 1, &text("still here"));
+        assert_eq!(content(&mut client)[2..], *b"still here");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    client.send(DATA, 0, 1, &[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8]);
+    assert_eq!(content(&mut client), [0x88, 2, 3, 0xe8]);
+    client.send(DATA, END_STREAM, 1, &[]);
+    assert!(
+        client.conn.is_ended(),
+        "the last stream ends the connection"
+    );
 }
 
 #[test]
