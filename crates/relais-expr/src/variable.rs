@@ -77,6 +77,8 @@ pub enum Variable {
     Http2,
     LastModified,
     RequestStatus,
+    /// `HC_BODY`: the body of the answer to a health check, in its conditions only.
+    HealthBody,
     /// A name that httpd does not know either; its value is empty.
     Unknown,
 }

@@ -16,7 +16,7 @@ use crate::client::{Client, HeadOut, Outlet};
 use crate::content::{Pace, Refiner, refined};
 use crate::download::is_managed;
 use crate::time::{until, write_all_within};
-use crate::turn::{self, First, Next, Sent, Turn};
+use crate::turn::{self, First, Next, Reached, Sent, Turn};
 
 /// Bytes of a request body that are read and thrown away so that the
 /// connection can go on; a longer rest closes it.
@@ -250,7 +250,13 @@ async fn local_document(
     exchange.redirected_from(old, respond.status);
     exchange.tls = old.tls;
     exchange.running = old.running;
-    let decision = turn::decide(&mut exchange, first.sets).await;
+    let decision = loop {
+        match turn::decide(&mut exchange, first.sets).await {
+            Reached::Decision(decision) => break decision,
+            // What is fetched by GET has none.
+            Reached::Body(_) => exchange.body = Some(Vec::new()),
+        }
+    };
     let next = Turn {
         worker: first.worker,
         generation: first.generation,

@@ -166,7 +166,7 @@ pub(crate) async fn carry(
 }
 
 /// Tells the client to send its body.
-async fn go_on(limit: Duration, client: &mut Client<'_>) -> io::Result<()> {
+pub(crate) async fn go_on(limit: Duration, client: &mut Client<'_>) -> io::Result<()> {
     let mut outlet = client.outlet();
     let mut text = Vec::new();
     let mut head = outlet.head(&mut text);

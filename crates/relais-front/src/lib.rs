@@ -11,6 +11,7 @@
 mod accept;
 mod answer;
 mod balance;
+mod body;
 mod client;
 mod connection;
 mod content;

@@ -14,10 +14,11 @@ use std::time::{Duration, SystemTime};
 
 use relais_http1::RequestHead;
 use relais_policy::{
-    BalancerStatus, ConnectionStatus, Mode, Running, ServerStatus, Site, StatusSpec, ThreadStatus,
-    TunnelStatus,
+    BalancerStatus, Change, ConnectionStatus, DrainSpec, Edit, Mode, Running, ServerStatus, Site,
+    StatusSpec, ThreadStatus, TunnelStatus,
 };
-use relais_tunnel::{EngineHandle, TunnelInfo};
+use relais_tunnel::{EndReason, EngineHandle, Farewell, Filter, TunnelInfo};
+use relais_upstream::Balancer;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -262,6 +263,74 @@ impl Running for Generation {
         let balancers = self.upstreams.balancers(host).iter();
         balancers.map(|balancer| balancer.snapshot()).collect()
     }
+
+    fn change(&self, host: usize, change: &Change) -> Vec<String> {
+        let (name, member) = (&change.balancer, change.member.as_deref());
+        let edits = change.edits.iter();
+        let done = edits.filter_map(|edit| match (edit, member) {
+            (Edit::DrainTunnels, Some(member)) => self.drain_tunnels(host, name, member),
+            _ => self.upstreams.edit(host, name, member, edit),
+        });
+        done.collect()
+    }
+}
+
+/// The code of Close frames where an origin is taken out of use: "service
+/// restart" in the registry of close codes.
+const RESTART: u16 = 1012;
+
+impl Generation {
+    /// Ends the tunnels that a balancer has brought to one of its members, over
+    /// the host's `TunnelDrainWindow`.
+    fn drain_tunnels(&self, host: usize, name: &str, member: &str) -> Option<String> {
+        let spec = &self.site.hosts.get(host)?.spec;
+        let mut balancers = self.upstreams.balancers(host).iter();
+        let balancer = balancers.find(|have| have.name() == name)?;
+        let members = balancer.members();
+        let worker = members.iter().find(|have| have.spec.url == member)?;
+        let (worker, target) = (worker.spec.worker.name.clone(), name.to_owned());
+        let hosts = self.hosts_of(balancer);
+        let chosen: Filter = Arc::new(move |tunnel| {
+            let names = tunnel.route.names();
+            names.worker == worker
+                && hosts.iter().any(|host| host == names.host)
+                && is_below(names.target, &target)
+        });
+        let drain = spec.tunnel.drain;
+        let farewell = Farewell {
+            reason: EndReason::Drained,
+            code: RESTART,
+            window: drain.window.unwrap_or(DrainSpec::WINDOW),
+            per_second: drain.rate.unwrap_or(0),
+        };
+        let engine = self.server.threads().engine.clone()?;
+        let ended: usize = engine.bid_farewell(&chosen, farewell).iter().sum();
+        let seconds = farewell.window.as_secs();
+        Some(format!(
+            "{name}: {ended} tunnels to {member} end within {seconds} s"
+        ))
+    }
+
+    /// The hosts that share a balancer: the main server's is that of the
+    /// virtual hosts which inherit it.
+    fn hosts_of(&self, balancer: &Arc<Balancer>) -> Vec<String> {
+        let hosts = self.site.hosts.iter().enumerate();
+        let sharing = hosts.filter(|(index, _)| {
+            let own = self.upstreams.balancers(*index);
+            own.iter().any(|have| Arc::ptr_eq(have, balancer))
+        });
+        sharing
+            .map(|(_, host)| host.spec.server_name.clone())
+            .collect()
+    }
+}
+
+/// Whether a target is this balancer or something below it.
+fn is_below(target: &str, balancer: &str) -> bool {
+    let begins = target
+        .get(..balancer.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(balancer));
+    begins && matches!(target.as_bytes().get(balancer.len()), None | Some(b'/'))
 }
 
 /// The process' time in user code and in the kernel, from the kernel: fields 14

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Body};
 use crate::balance;
+use crate::body;
 use crate::client::{Client, HeadOut};
 use crate::connection::{Arrival, Http1, arrival, first_spec};
 use crate::forward;
@@ -202,7 +203,7 @@ pub(crate) async fn answer(
             417,
             "an expectation other than 100-continue",
         )),
-        _ => decide(&mut exchange, sets).await,
+        _ => decide_with_body(worker, client, &mut exchange, sets).await,
     };
     let turn = Turn {
         worker,
@@ -220,18 +221,47 @@ pub(crate) async fn answer(
     carry_out(turn, client, decision).await
 }
 
+/// Runs the phases, and reads the request's body where one of them wants it.
+async fn decide_with_body(
+    worker: &Worker,
+    client: &mut Client<'_>,
+    exchange: &mut Exchange<'_>,
+    sets: &SectionSets,
+) -> Decision {
+    loop {
+        let most = match decide(exchange, sets).await {
+            Reached::Decision(decision) => return decision,
+            Reached::Body(most) => most,
+        };
+        let timeout = exchange.host.spec.timeout;
+        match body::read(worker, client, exchange.meta, timeout, most).await {
+            Ok(body) => exchange.body = Some(body),
+            Err(respond) => return Decision::Respond(respond),
+        }
+    }
+}
+
+/// How far the phases have come.
+pub(crate) enum Reached {
+    /// To their end.
+    Decision(Decision),
+    /// One wants the request's body, of so many bytes at most.
+    Body(usize),
+}
+
 /// Runs the phases; what would block is done on another thread.
-pub(crate) async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decision {
+pub(crate) async fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Reached {
     loop {
         let Lookup { key, work } = match exchange.decide(sets) {
-            Step::Decided(decision) => return decision,
+            Step::Decided(decision) => return Reached::Decision(decision),
+            Step::Body(most) => return Reached::Body(most),
             Step::Wait(lookup) => lookup,
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(answer) => exchange.answered(key, answer),
             Err(error) => {
                 let log = format!("a look-up failed: {error}");
-                return Decision::Respond(Respond::logged(500, log));
+                return Reached::Decision(Decision::Respond(Respond::logged(500, log)));
             }
         }
     }
@@ -330,8 +360,12 @@ pub(crate) async fn carry_out(
     decision: Decision,
 ) -> Next {
     turn.write_log_lines();
+    let body = match turn.exchange.body {
+        Some(_) => Body::Done,
+        None => Body::Unread,
+    };
     match decision {
-        Decision::Respond(respond) => answer::own(&mut turn, client, &respond, Body::Unread).await,
+        Decision::Respond(respond) => answer::own(&mut turn, client, &respond, body).await,
         Decision::Redirect { status, location } => {
             let respond = Respond {
                 fields: vec![("Location", location)],

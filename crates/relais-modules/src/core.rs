@@ -22,7 +22,9 @@ use crate::files::Links;
 use crate::filters::{self, OutputFilter};
 use crate::{mod_so, values};
 
-pub(crate) use handler::{STATUS, check as check_handler, fixup, respond as respond_missing};
+pub(crate) use handler::{
+    MANAGER, STATUS, check as check_handler, fixup, respond as respond_missing,
+};
 pub(crate) use overrides::Overrides;
 
 /// core.

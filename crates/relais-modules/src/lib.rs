@@ -36,6 +36,7 @@ pub mod mod_log_config;
 pub mod mod_logio;
 pub mod mod_mime;
 pub mod mod_proxy;
+pub mod mod_proxy_balancer;
 pub mod mod_proxy_http;
 pub mod mod_proxy_wstunnel;
 pub mod mod_ratelimit;
@@ -161,6 +162,7 @@ pub static MODULES: &[&dyn AnyModule] = &[
     &Registered::<mod_dir::Dir>::new(),
     &Registered::<mod_alias::Alias>::new(),
     &Registered::<mod_proxy::Proxy>::new(),
+    &Registered::<mod_proxy_balancer::ProxyBalancer>::new(),
     &Registered::<mod_proxy_http::ProxyHttp>::new(),
     &Registered::<mod_proxy_wstunnel::Wstunnel>::new(),
     &Registered::<mod_tunnel::Tunnel>::new(),
@@ -217,6 +219,7 @@ pub static PHASES: Phases = Phases {
         mod_proxy::respond_by_handler,
         mod_proxy_http::respond,
         mod_status::respond,
+        mod_proxy_balancer::respond,
         core::respond_missing,
         files::respond,
     ],

@@ -141,7 +141,8 @@ pub(crate) fn text(word: &Text, skip: usize) -> Result<StringExpression, Problem
     StringExpression::parse(text).map_err(|error| blame(word, skip, error))
 }
 
-fn blame(word: &Text, skip: usize, error: ExprError) -> Problem {
+/// What is wrong with an expression, behind the first `skip` bytes of a word.
+pub(crate) fn blame(word: &Text, skip: usize, error: ExprError) -> Problem {
     let start = (skip + error.range.start).min(word.len().saturating_sub(1));
     let end = (skip + error.range.end).clamp(start + 1, word.len().max(start + 1));
     let message = format!("cannot parse expression: {}", error.message);

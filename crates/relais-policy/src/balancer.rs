@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relais_http1::{Version, write_field, write_request_line};
+use relais_expr::{Expression, Lookup, State, Variable};
+use relais_http1::{ResponseHead, Version, write_field, write_request_line};
 
 use crate::decision::{Forward, Treatment};
 use crate::spec::WorkerSpec;
@@ -24,6 +25,22 @@ pub struct BalancerSpec {
     pub members: Vec<MemberSpec>,
     /// How a member is chosen.
     pub settings: BalancerSettings,
+    /// `nonce=`
+    pub nonce: Nonce,
+    /// `growth=`: members that may be added while relais runs.
+    pub growth: u32,
+}
+
+/// `nonce=`: what a change by the manager's page has to know.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Nonce {
+    /// A text that is made at random.
+    #[default]
+    Random,
+    /// Nothing.
+    None,
+    /// This text.
+    Given(String),
 }
 
 /// How members are chosen, as it can be changed while relais runs.
@@ -151,6 +168,59 @@ pub struct HealthSpec {
     /// `hcfails=`: checks that have to fail one after the other before it is
     /// used no more.
     pub fails: u32,
+    /// `hcexpr=`: what has to hold for an answer; its status decides without.
+    pub condition: Option<HealthCondition>,
+}
+
+/// `ProxyHCExpr`: when an answer to a check is good.
+#[derive(Clone, Debug)]
+pub struct HealthCondition {
+    /// Its name.
+    pub name: String,
+    /// It as it is written.
+    pub text: String,
+    /// It as it is evaluated.
+    pub expression: Arc<Expression>,
+}
+
+impl PartialEq for HealthCondition {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for HealthCondition {}
+
+impl HealthCondition {
+    /// Whether it holds for an answer and the body that came with it. One that
+    /// cannot be evaluated does not.
+    #[must_use]
+    pub fn holds(&self, head: &ResponseHead, body: &[u8]) -> bool {
+        let result = self
+            .expression
+            .eval(&Checked { head, body }, &mut State::default());
+        result.unwrap_or(false)
+    }
+}
+
+/// The answer to a health check, as conditions see it.
+struct Checked<'a> {
+    head: &'a ResponseHead,
+    body: &'a [u8],
+}
+
+impl Lookup for Checked<'_> {
+    fn variable(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::HealthBody => out.extend_from_slice(self.body),
+            Variable::RequestStatus => out.extend(self.head.status().to_string().into_bytes()),
+            Variable::ResponseHeader(name) => {
+                let value = self.head.fields.get(&**name);
+                out.extend_from_slice(value.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// `hcmethod=`

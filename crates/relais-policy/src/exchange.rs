@@ -149,6 +149,9 @@ pub enum Step {
     /// An answer is needed first: do the work, hand its result to
     /// [`Exchange::answered`] and call `decide` again.
     Wait(Lookup),
+    /// The request's body is needed, of so many bytes at most: read it into
+    /// [`Exchange::body`] and call `decide` again.
+    Body(usize),
 }
 
 /// The stages of a request, in httpd's order (`ap_process_request_internal`).
@@ -203,6 +206,8 @@ pub struct Exchange<'a> {
     /// The file that the request is mapped to. Once it has been looked for it
     /// ends where the path leads beyond what is there.
     pub file: Option<Vec<u8>>,
+    /// The request's body, once a phase has asked for it.
+    pub body: Option<Vec<u8>>,
     /// Who answers, as `SetHandler`, `AddHandler` or a rule says.
     pub handler: Option<Cow<'static, [u8]>>,
     /// What of the path leads beyond the file.
@@ -372,6 +377,9 @@ pub enum Flow {
     Restart(Restart),
     /// An answer is needed; the function is called again when it is there.
     Wait(Lookup),
+    /// The request's body is needed, of so many bytes at most; the function is
+    /// called again when it is there.
+    Body(usize),
 }
 
 /// A phase function.
@@ -434,6 +442,7 @@ impl<'a> Exchange<'a> {
             client: connection.peer,
             client_name: None,
             file: None,
+            body: None,
             handler: None,
             path_info: Vec::new(),
             is_folder: false,
@@ -645,6 +654,7 @@ impl<'a> Exchange<'a> {
             match outcome {
                 Ok(next) => self.enter(next),
                 Err(Flow::Wait(lookup)) => return Step::Wait(lookup),
+                Err(Flow::Body(most)) => return Step::Body(most),
                 Err(Flow::Restart(restart)) => {
                     if let Err(decision) = self.restart(restart) {
                         return Step::Decided(decision);

@@ -29,8 +29,8 @@ mod variables;
 mod walk;
 
 pub use balancer::{
-    Balanced, BalancerSettings, BalancerSpec, HealthMethod, HealthSpec, MemberSpec, MemberStatus,
-    Method, Sticky, write_connection,
+    Balanced, BalancerSettings, BalancerSpec, HealthCondition, HealthMethod, HealthSpec,
+    MemberSpec, MemberStatus, Method, Nonce, Sticky, write_connection,
 };
 pub use decision::{Decision, FileBody, Forward, Interim, Overrides, Respond, Treatment};
 pub use directive::{Context, Directive, DirectiveInfo, Place, Problem, Set, SetResult, Slot};
@@ -44,8 +44,8 @@ pub use http2::{Http2Spec, Protocol, ProtocolsSpec};
 pub use module::{AnyModule, Draft, Drafts, Module, Registered, Settings};
 pub use route::RouteSpec;
 pub use running::{
-    AskRunning, BalancerStatus, ConnectionStatus, MemberStatusNow, Mode, Running, ServerStatus,
-    ThreadStatus, TunnelStatus,
+    AskRunning, BalancerStatus, Change, ConnectionStatus, Edit, MemberStatusNow, Mode, Running,
+    ServerStatus, ThreadStatus, TunnelStatus,
 };
 pub use section::{
     Condition, Limit, Matcher, SectionHead, SectionKind, covers, is_wildcard, wildcard,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::balancer::{BalancerSettings, HealthSpec};
+use crate::balancer::{BalancerSettings, HealthSpec, MemberSpec};
 use crate::exchange::Load;
 
 /// The running server. Whoever calls may have to wait for other threads, so
@@ -16,6 +16,44 @@ pub trait Running: Send + Sync {
 
     /// The balancers of a host, by its place in the site.
     fn balancers(&self, host: usize) -> Vec<BalancerStatus>;
+
+    /// Changes a balancer of a host or one of its members, on all threads at
+    /// once. What it did, in words for the log; nothing for what is not there.
+    fn change(&self, host: usize, change: &Change) -> Vec<String>;
+}
+
+/// A change of one balancer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Change {
+    /// `balancer://name`
+    pub balancer: String,
+    /// The URL of the member that the edits of members are for.
+    pub member: Option<String>,
+    /// What is changed, in order.
+    pub edits: Vec<Edit>,
+}
+
+/// One thing that is changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Edit {
+    /// A member's `loadfactor=` in hundredths.
+    Factor(u32),
+    /// A member's `lbset=`.
+    Set(u8),
+    /// A member's `route=`.
+    Route(String),
+    /// A member's `redirect=`.
+    Redirect(String),
+    /// A bit of a member's [`crate::MemberStatus`], on or off.
+    Status(u16, bool),
+    /// How a member is looked after.
+    Health(HealthSpec),
+    /// Ends a member's tunnels, spread over `TunnelDrainWindow`.
+    DrainTunnels,
+    /// How members are chosen.
+    Settings(BalancerSettings),
+    /// One more member.
+    Add(Box<MemberSpec>),
 }
 
 /// Gives access to the running server.
@@ -123,6 +161,10 @@ pub struct TunnelStatus {
 pub struct BalancerStatus {
     /// `balancer://name`
     pub name: String,
+    /// What a change has to know; empty where none is asked for.
+    pub nonce: String,
+    /// How many members there may be.
+    pub members_max: usize,
     /// How members are chosen.
     pub settings: BalancerSettings,
     /// Its members, in file order.
@@ -136,6 +178,8 @@ pub struct MemberStatusNow {
     pub url: String,
     /// Scheme and host of its origin.
     pub origin: [String; 2],
+    /// Port of its origin.
+    pub port: u16,
     /// The bits of [`crate::MemberStatus`].
     pub status: u16,
     /// `route=`

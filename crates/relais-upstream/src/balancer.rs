@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relais_policy::{
-    BalancerSettings, BalancerSpec, BalancerStatus, MemberSpec, MemberStatus, MemberStatusNow,
-    Method,
+    BalancerSettings, BalancerSpec, BalancerStatus, Edit, HealthSpec, MemberSpec, MemberStatus,
+    MemberStatusNow, Method, Nonce,
 };
 use tokio::time::Instant;
 
@@ -19,10 +19,15 @@ use crate::sticky::{self, Session};
 /// A balancer in use.
 pub struct Balancer {
     name: String,
+    nonce: String,
+    growth: u32,
     state: Mutex<State>,
 }
 
 struct State {
+    /// As the configuration has them.
+    configured: BalancerSettings,
+    /// As they have been changed since.
     settings: BalancerSettings,
     entries: Vec<Entry>,
 }
@@ -30,13 +35,15 @@ struct State {
 /// A member's place in the method's book-keeping.
 struct Entry {
     member: Arc<Member>,
+    /// What the configuration says of it; `None` for one that was added since.
+    configured: Option<MemberSpec>,
     /// byrequests: who has the most is next.
     credit: i64,
 }
 
 /// A member in use.
 pub struct Member {
-    /// What the configuration says.
+    /// What the configuration says, and what has been changed since.
     pub spec: MemberSpec,
     live: Arc<Live>,
 }
@@ -46,6 +53,7 @@ pub struct Member {
 struct Live {
     status: AtomicU16,
     failed_at: Mutex<Option<Instant>>,
+    health: Mutex<Option<HealthSpec>>,
     elected: AtomicUsize,
     busy: AtomicUsize,
     /// Bytes to it, and from it.
@@ -85,23 +93,38 @@ pub struct Use(Arc<Member>);
 
 impl Balancer {
     /// A balancer as the configuration has it. A member whose URL `previous` has
-    /// too goes on as it is; a status that the configuration changes counts.
+    /// too goes on as it is, changes while it ran included; what the
+    /// configuration changes counts.
     pub(crate) fn adopt(spec: &BalancerSpec, previous: Option<&Self>) -> Self {
-        let known = previous
-            .map(|previous| previous.members())
-            .unwrap_or_default();
-        let entries = spec.members.iter().map(|member| Entry {
-            member: Arc::new(Member::adopt(
-                member,
-                known.iter().find(|have| have.spec.url == member.url),
-            )),
-            credit: 0,
-        });
+        let before = previous.map(Self::lock);
+        let before = before.as_deref();
+        let known = before.map_or(&[][..], |before| &before.entries);
+        let mut entries: Vec<Entry> = spec
+            .members
+            .iter()
+            .map(|member| Entry::adopt(member, known))
+            .collect();
+        let is_new = |entry: &&Entry| {
+            let url = &entry.member.spec.url;
+            entry.configured.is_none() && spec.members.iter().all(|member| member.url != *url)
+        };
+        entries.extend(known.iter().filter(is_new).map(Entry::again));
+        let same = before.filter(|before| before.configured == spec.settings);
+        let settings = same.map_or(&spec.settings, |before| &before.settings);
         Self {
             name: spec.name.clone(),
+            nonce: match &spec.nonce {
+                Nonce::None => String::new(),
+                Nonce::Given(nonce) => nonce.clone(),
+                Nonce::Random => previous
+                    .filter(|previous| !previous.nonce.is_empty())
+                    .map_or_else(random_nonce, |previous| previous.nonce.clone()),
+            },
+            growth: spec.growth,
             state: Mutex::new(State {
-                settings: spec.settings.clone(),
-                entries: entries.collect(),
+                configured: spec.settings.clone(),
+                settings: settings.clone(),
+                entries,
             }),
         }
     }
@@ -130,8 +153,44 @@ impl Balancer {
         let state = self.lock();
         BalancerStatus {
             name: self.name.clone(),
+            nonce: self.nonce.clone(),
+            members_max: configured(&state.entries) + self.growth as usize,
             settings: state.settings.clone(),
             members: state.entries.iter().map(Entry::snapshot).collect(),
+        }
+    }
+
+    /// Changes a member of this URL, or without one the balancer itself; what
+    /// was done, in words. What takes more than this, ending tunnels, does not
+    /// happen here.
+    pub(crate) fn edit(&self, url: Option<&str>, edit: &Edit) -> Option<String> {
+        let mut state = self.lock();
+        match (edit, url) {
+            (Edit::Settings(settings), _) => {
+                state.settings = settings.clone();
+                Some(format!("{} has other settings", self.name))
+            }
+            (Edit::Add(spec), _) => {
+                let known = state.entries.iter();
+                let is_known = known.clone().any(|entry| entry.member.spec.url == spec.url);
+                let most = configured(&state.entries) + self.growth as usize;
+                if is_known || state.entries.len() >= most {
+                    return None;
+                }
+                state.entries.push(Entry {
+                    member: Arc::new(Member::adopt(spec, None)),
+                    configured: None,
+                    credit: 0,
+                });
+                Some(format!("{} has a new member {}", self.name, spec.url))
+            }
+            (_, None) => None,
+            (_, Some(url)) => {
+                let mut entries = state.entries.iter_mut();
+                let entry = entries.find(|entry| entry.member.spec.url == url)?;
+                let done = entry.edit(edit)?;
+                Some(format!("{}: member {url} {done}", self.name))
+            }
         }
     }
 
@@ -197,6 +256,66 @@ impl Balancer {
 }
 
 impl Entry {
+    fn adopt(spec: &MemberSpec, known: &[Self]) -> Self {
+        let before = known.iter().find(|have| have.member.spec.url == spec.url);
+        let same = before.filter(|have| have.configured.as_ref() == Some(spec));
+        let changed = same.map_or(spec, |have| &have.member.spec);
+        Self {
+            member: Arc::new(Member::adopt(changed, before.map(|have| &have.member))),
+            configured: Some(spec.clone()),
+            credit: 0,
+        }
+    }
+
+    /// Changes the member for requests that come from now on; those that it has
+    /// keep it as it was. What was done, in words.
+    fn edit(&mut self, edit: &Edit) -> Option<String> {
+        let mut spec = self.member.spec.clone();
+        let done = match edit {
+            Edit::Factor(factor) => {
+                spec.factor = *factor;
+                format!("has the load factor {:.2}", f64::from(*factor) / 100.0)
+            }
+            Edit::Set(set) => {
+                spec.set = *set;
+                format!("is in set {set}")
+            }
+            Edit::Route(route) => {
+                spec.route.clone_from(route);
+                format!("has the route `{route}`")
+            }
+            Edit::Redirect(redirect) => {
+                spec.redirect.clone_from(redirect);
+                format!("has the redirect `{redirect}`")
+            }
+            Edit::Health(health) => {
+                let own = self.member.live.health.lock();
+                *own.unwrap_or_else(PoisonError::into_inner) = Some(health.clone());
+                return Some("is looked after otherwise".to_owned());
+            }
+            Edit::Status(bit, on) => {
+                self.member.set_status(*bit, *on);
+                let words = MemberStatus::ALL.iter().find(|(_, have, _)| have == bit);
+                let word = words.map_or("", |(_, _, word)| word);
+                let state = if *on { "on" } else { "off" };
+                return Some(format!("has {word} {state}"));
+            }
+            Edit::DrainTunnels | Edit::Settings(_) | Edit::Add(_) => return None,
+        };
+        let live = Arc::clone(&self.member.live);
+        self.member = Arc::new(Member { spec, live });
+        Some(done)
+    }
+
+    /// The same in another balancer.
+    fn again(&self) -> Self {
+        Self {
+            member: Arc::clone(&self.member),
+            configured: self.configured.clone(),
+            credit: 0,
+        }
+    }
+
     fn snapshot(&self) -> MemberStatusNow {
         let Member { spec, live } = &*self.member;
         let checks = live.checks.each_ref();
@@ -206,6 +325,7 @@ impl Entry {
                 spec.worker.scheme.as_str().to_owned(),
                 spec.worker.host.clone(),
             ],
+            port: spec.worker.port,
             status: self.member.status(),
             route: spec.route.clone(),
             redirect: spec.redirect.clone(),
@@ -215,7 +335,7 @@ impl Entry {
             busy: self.member.busy() as u64,
             load: self.credit,
             traffic: self.member.traffic(),
-            health: spec.health.clone(),
+            health: self.member.health(),
             checks: checks.map(|count| count.load(Ordering::Relaxed)),
         }
     }
@@ -229,6 +349,10 @@ impl Member {
         if previous.is_none_or(|previous| previous.spec.status != spec.status) {
             live.status.store(spec.status, Ordering::Release);
         }
+        let health = live.health.lock();
+        health
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&spec.health);
         if spec.health.is_none() {
             // Nobody is left to find it well again.
             live.status
@@ -253,6 +377,13 @@ impl Member {
         } else {
             self.live.status.fetch_and(!bits, Ordering::AcqRel);
         }
+    }
+
+    /// How it is looked after, as it is now.
+    #[must_use]
+    pub fn health(&self) -> Option<HealthSpec> {
+        let health = self.live.health.lock();
+        health.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often it was chosen.
@@ -383,8 +514,28 @@ fn by_route(entries: &[Entry], route: &[u8], ask: &Ask<'_>) -> Option<usize> {
         .or_else(|| named(route, true).filter(|&index| usable(index)))
 }
 
-fn is_tried(member: &Arc<Member>, ask: &Ask<'_>) -> bool {
-    ask.tried.iter().any(|tried| Arc::ptr_eq(tried, member))
+fn is_tried(member: &Member, ask: &Ask<'_>) -> bool {
+    // One that has been changed since is the same all the same.
+    let mut tried = ask.tried.iter();
+    tried.any(|tried| Arc::ptr_eq(&tried.live, &member.live))
+}
+
+/// Members that the configuration has.
+fn configured(entries: &[Entry]) -> usize {
+    let known = entries.iter().filter(|entry| entry.configured.is_some());
+    known.count()
+}
+
+/// A text that nobody can guess, from the system's own source.
+fn random_nonce() -> String {
+    use std::io::Read as _;
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    if read.is_err() {
+        // Without it, the standard library's own random keys.
+        bytes = crate::health::nonce();
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The member with the highest score for a key, among all that can be used.
@@ -530,6 +681,8 @@ mod tests {
             index: 0,
             members,
             settings,
+            nonce: Nonce::Random,
+            growth: 1,
         };
         Balancer::adopt(&spec, None)
     }
@@ -745,6 +898,8 @@ mod tests {
             index: 0,
             members: vec![member(0, |m| m.factor = 200), members[1].clone()],
             settings: BalancerSettings::default(),
+            nonce: Nonce::Random,
+            growth: 1,
         };
         let tunnel = before.members()[0].begin();
         let after = Balancer::adopt(&spec, Some(&before));
@@ -752,5 +907,55 @@ mod tests {
         drop(tunnel);
         assert_eq!(after.members()[0].busy(), 0);
         assert_eq!(routes(&after, "/", "", 2, now), "aa");
+    }
+
+    #[test]
+    fn changes_count_at_once_and_outlive_a_reload() {
+        let now = Instant::now();
+        let members = || vec![member(0, |_| {}), member(1, |_| {})];
+        let before = balancer(BalancerSettings::default(), members());
+        let (one, other) = ("http://h:8000", "http://h:8001");
+        let tunnel = before.members()[0].begin();
+        let edits = [
+            (Some(one), Edit::Route("x".to_owned())),
+            (Some(other), Edit::Status(MemberStatus::DRAIN, true)),
+            (
+                None,
+                Edit::Add(Box::new(member(2, |m| m.status = MemberStatus::DISABLED))),
+            ),
+        ];
+        for (url, edit) in &edits {
+            assert!(before.edit(*url, edit).is_some(), "{edit:?}");
+        }
+        // There is room for one only, and none for what is not there.
+        assert!(
+            before
+                .edit(None, &Edit::Add(Box::new(member(3, |_| {}))))
+                .is_none()
+        );
+        assert!(before.edit(Some("http://none"), &Edit::Set(1)).is_none());
+        assert_eq!(routes(&before, "/", "", 3, now), "xxx");
+        assert_eq!(before.members()[0].busy(), 1);
+        let spec = |members| BalancerSpec {
+            name: "balancer://b".to_owned(),
+            inherited: false,
+            index: 0,
+            members,
+            settings: BalancerSettings::default(),
+            nonce: Nonce::Random,
+            growth: 1,
+        };
+        let after = Balancer::adopt(&spec(members()), Some(&before));
+        assert_eq!(routes(&after, "/", "", 3, now), "xxx");
+        assert_eq!(after.members().len(), 3);
+        assert_eq!(after.nonce, before.nonce);
+        let changed = vec![member(0, |m| m.factor = 200), member(1, |_| {})];
+        let again = Balancer::adopt(&spec(changed), Some(&after));
+        assert_eq!(
+            routes(&again, "/", "", 3, now),
+            "aaa",
+            "the configuration has another word"
+        );
+        drop(tunnel);
     }
 }

@@ -8,8 +8,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use relais_http1::{Parse, ResponseHead, ResponseLimits};
-use relais_policy::{HealthMethod, HealthSpec, MemberStatus};
+use relais_http1::{BodyDecoder, Parse, ResponseHead, ResponseLimits, Step};
+use relais_policy::{HealthCondition, HealthMethod, HealthSpec, MemberStatus};
 use relais_tls::ClientTls;
 use relais_websocket::{Key, check_response, close_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,10 +35,9 @@ pub async fn check_members(
     // Dropping the set ends its tasks.
     let mut tasks = tokio::task::JoinSet::new();
     for member in members {
-        if let Some(health) = member.spec.health.clone() {
+        if member.health().is_some() {
             tasks.spawn_local(watch(
                 member,
-                health,
                 tls.clone(),
                 Rc::clone(&resolver),
                 Rc::clone(&tell),
@@ -50,13 +49,13 @@ pub async fn check_members(
 
 async fn watch(
     member: Arc<Member>,
-    health: HealthSpec,
     tls: Option<Arc<ClientTls>>,
     resolver: Rc<Resolver>,
     tell: Rc<dyn Fn(&str)>,
 ) {
     let (mut passes, mut fails) = (0, 0);
-    loop {
+    // Asked anew each time, since it can be changed meanwhile.
+    while let Some(health) = member.health() {
         sleep(health.interval).await;
         let result = check(&member, &health, tls.as_ref(), &resolver).await;
         let down = member.status() & MemberStatus::UNHEALTHY != 0;
@@ -112,15 +111,21 @@ async fn check(
     let exchange = async {
         let (mut read, mut write) = stream.split();
         write.write_all(request.as_bytes()).await?;
-        let head = answer(&mut read).await?;
+        let (head, rest) = answer(&mut read).await?;
         if health.method == HealthMethod::WebSocket && head.status() == 101 {
             // 1001: the endpoint goes away (RFC 6455 §7.4.1). Whether it hears
             // that is its own affair.
             let _ = write.write_all(&close_frame(1001, b"", Some([0; 4]))).await;
         }
-        Ok(head)
+        let body = match (&health.condition, health.method) {
+            (Some(_), HealthMethod::Http { method, .. }) => {
+                content(&mut read, &head, method, rest).await?
+            }
+            _ => Vec::new(),
+        };
+        Ok((head, body))
     };
-    let head = match timeout(worker.timeout, exchange).await {
+    let (head, body) = match timeout(worker.timeout, exchange).await {
         Ok(result) => result.map_err(|error: io::Error| error.to_string())?,
         Err(_) => return Err("no answer in time".to_owned()),
     };
@@ -130,13 +135,19 @@ async fn check(
         (HealthMethod::WebSocket, status) => {
             Err(format!("the handshake is answered with {status}"))
         }
-        (_, 200..=399) => Ok(()),
-        (_, status) => Err(format!("it answers {status}")),
+        (_, status) => match &health.condition {
+            Some(condition) if condition.holds(&head, &body) => Ok(()),
+            Some(HealthCondition { name, .. }) => Err(format!(
+                "it answers {status}, and the condition {name} does not hold"
+            )),
+            None if (200..=399).contains(&status) => Ok(()),
+            None => Err(format!("it answers {status}")),
+        },
     }
 }
 
-/// The head of the final answer, or of a 101.
-async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<ResponseHead> {
+/// The head of the final answer, or of a 101, and what came behind it.
+async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<(ResponseHead, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(4096);
     let mut head = ResponseHead::new();
     loop {
@@ -146,7 +157,10 @@ async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<ResponseHe
                 head.clear();
                 continue;
             }
-            Ok(Parse::Complete { .. }) => return Ok(head),
+            Ok(Parse::Complete { consumed }) => {
+                bytes.drain(..consumed);
+                return Ok((head, bytes));
+            }
             Ok(Parse::Partial) => {}
             Err(error) => return Err(io::Error::other(error.to_string())),
         }
@@ -159,9 +173,40 @@ async fn answer(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<ResponseHe
     }
 }
 
+/// What an answer holds, or the first part of it; `bytes` came with its head.
+async fn content(
+    from: &mut (impl AsyncReadExt + Unpin),
+    head: &ResponseHead,
+    method: &str,
+    mut bytes: Vec<u8>,
+) -> io::Result<Vec<u8>> {
+    let malformed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+    let framing = head.framing(method.as_bytes());
+    let framing = framing.map_err(|error| malformed(&error))?;
+    let mut decoder = BodyDecoder::new(framing.body);
+    let mut body = Vec::new();
+    while !decoder.is_done() && body.len() < ANSWER_MAX {
+        let (consumed, waits) = match decoder.step(&bytes) {
+            Ok(Step::Data { bytes, consumed }) => {
+                body.extend_from_slice(bytes);
+                (consumed, false)
+            }
+            Ok(Step::NeedMore { consumed }) => (consumed, true),
+            Ok(Step::End { consumed }) => (consumed, false),
+            Err(error) => return Err(malformed(&error)),
+        };
+        bytes.drain(..consumed);
+        if waits && from.read_buf(&mut bytes).await? == 0 {
+            decoder.finish_eof().map_err(|error| malformed(&error))?;
+            break;
+        }
+    }
+    Ok(body)
+}
+
 /// Sixteen bytes that differ from handshake to handshake, by the keys that the
 /// standard library takes from the system.
-fn nonce() -> [u8; 16] {
+pub(crate) fn nonce() -> [u8; 16] {
     let half = || RandomState::new().hash_one(0_u8);
     ((u128::from(half()) << 64) | u128::from(half())).to_be_bytes()
 }

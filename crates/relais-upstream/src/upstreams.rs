@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use relais_policy::{BalancerSpec, Host, Site};
+use relais_policy::{BalancerSpec, Edit, Host, Site};
 
 use crate::balancer::{Balancer, Member};
 use crate::limit::Limits;
@@ -78,6 +78,22 @@ impl Upstreams {
     #[must_use]
     pub fn balancers(&self, host: usize) -> &[Arc<Balancer>] {
         self.balancers.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// Makes one change of a host's balancer; what was done, in words.
+    #[must_use]
+    pub fn edit(
+        &self,
+        host: usize,
+        name: &str,
+        member: Option<&str>,
+        edit: &Edit,
+    ) -> Option<String> {
+        let balancer = self
+            .balancers(host)
+            .iter()
+            .find(|have| have.name() == name)?;
+        balancer.edit(member, edit)
     }
 
     /// The live side of a balancer of a host, by the places of both.

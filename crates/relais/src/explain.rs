@@ -195,6 +195,8 @@ fn decide(exchange: &mut Exchange<'_>) -> Decision {
     loop {
         match exchange.decide(&sets) {
             Step::Decided(decision) => return decision,
+            // What is explained has a head only.
+            Step::Body(_) => exchange.body = Some(Vec::new()),
             Step::Wait(lookup) => exchange.answered(lookup.key, (lookup.work)()),
         }
     }

@@ -124,6 +124,16 @@ impl Expression {
         parse::condition(text).map(Self)
     }
 
+    /// Parses a condition of a health check: `hc('body')` and `%{HC_BODY}` are the answer's body
+    /// (manual page mod_proxy_hcheck, ProxyHCExpr).
+    ///
+    /// # Errors
+    ///
+    /// [`ExprError`], for unknown names in httpd's words.
+    pub fn parse_health(text: &[u8]) -> Result<Self, ExprError> {
+        parse::health_condition(text).map(Self)
+    }
+
     /// Whether the condition holds.
     ///
     /// # Errors

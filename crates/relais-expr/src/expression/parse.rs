@@ -12,12 +12,22 @@ use crate::variable::{FileTest, Variable};
 type Parsed<T> = Result<T, ExprError>;
 
 pub(super) fn condition(text: &[u8]) -> Parsed<Condition> {
-    let mut parser = Parser::new(text);
+    whole(Parser::new(text))
+}
+
+fn whole(mut parser: Parser<'_>) -> Parsed<Condition> {
     let condition = parser.any()?;
     match parser.token()? {
         (Token::End, _) => Ok(condition),
         (token, range) => Err(unexpected(&token, range, "the end of the expression")),
     }
+}
+
+/// A condition of a health check, which knows the answer's body besides.
+pub(super) fn health_condition(text: &[u8]) -> Parsed<Condition> {
+    let mut parser = Parser::new(text);
+    parser.of_health = true;
+    whole(parser)
 }
 
 pub(super) fn text(text: &[u8]) -> Parsed<Word> {
@@ -62,6 +72,8 @@ struct Parser<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    /// Whether `hc('body')` and `%{HC_BODY}` are known.
+    of_health: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -70,6 +82,7 @@ impl<'a> Parser<'a> {
             text,
             at: 0,
             depth: 0,
+            of_health: false,
         }
     }
 
@@ -264,6 +277,15 @@ impl<'a> Parser<'a> {
         if let Some(function) = Function::named(spelled) {
             return Ok(Word::Call(function, Box::new(argument)));
         }
+        if self.of_health
+            && spelled.eq_ignore_ascii_case(b"hc")
+            && matches!(&argument, Word::Literal(text) if text.eq_ignore_ascii_case(b"body"))
+        {
+            return Ok(Word::Variable {
+                variable: Variable::HealthBody,
+                vary: false,
+            });
+        }
         let Some(source) = Source::named(spelled) else {
             return Err(self.missing("Function", name));
         };
@@ -310,7 +332,11 @@ impl<'a> Parser<'a> {
     }
 
     fn plain_variable(&self, name: Range<usize>) -> Parsed<Word> {
-        let variable = Variable::in_expression(self.slice(&name))
+        let spelled = self.slice(&name);
+        let body = self.of_health && spelled.eq_ignore_ascii_case(b"HC_BODY");
+        let variable = body
+            .then_some(Variable::HealthBody)
+            .or_else(|| Variable::in_expression(spelled))
             .ok_or_else(|| self.missing("Variable", name))?;
         let vary = matches!(variable, Variable::Header(_));
         Ok(Word::Variable { variable, vary })

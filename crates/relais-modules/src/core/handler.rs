@@ -88,17 +88,13 @@ pub(crate) fn check<M: Module>(slot: &mut Slot<'_, M>, word: &Text, name: &[u8])
     if let Some(target) = name.strip_prefix(b"proxy:") {
         return mod_proxy::check_handler(word, target);
     }
-    if name == MANAGER {
-        let message = format!("the handler {} is not implemented yet", word.lossy());
-        return Err(Problem::not_yet(word.span(), message));
-    }
     if let Some(why) = elsewhere(&name) {
         let message = format!("there is no handler `{}`: {why}", name.escape_ascii());
         return Err(Problem::at(word.span(), message).with_help(
             "ProxyPass or SetHandler \"proxy:http://…\" send such requests to a server that has it",
         ));
     }
-    let known: [&[u8]; 4] = [b"none", DEFAULT, STATUS, b"proxy-server"];
+    let known: [&[u8]; 5] = [b"none", DEFAULT, STATUS, MANAGER, b"proxy-server"];
     if !known.contains(&name.as_slice()) {
         let message = format!(
             "no module here has a handler `{}`: files are sent as they are",

@@ -6,7 +6,8 @@ use std::time::Duration;
 use relais_conf::{Diagnostic, Text};
 use relais_expr::Template;
 use relais_policy::{
-    BalancerSettings, BalancerSpec, Matcher, MemberSpec, Method, Problem, SetResult, Slot, Sticky,
+    BalancerSettings, BalancerSpec, Matcher, MemberSpec, MemberStatus, Method, Nonce, Problem,
+    SetResult, Slot, Sticky,
 };
 
 use super::params::{Of, Params, key_value};
@@ -40,6 +41,8 @@ struct BalancerParams {
     fail_on_timeout: Option<bool>,
     force_recovery: Option<bool>,
     key: Option<Template>,
+    nonce: Nonce,
+    growth: Option<u32>,
 }
 
 /// The parameters of a balancer; all others are those of workers.
@@ -110,6 +113,8 @@ impl Balancer {
                     .map(|member| member_spec(member, defaults))
                     .collect(),
                 settings: self.params.settings(),
+                nonce: self.params.nonce.clone(),
+                growth: self.params.growth.unwrap_or(0),
             })
         });
         Arc::clone(spec)
@@ -138,18 +143,9 @@ const RETRY: Duration = Duration::from_secs(60);
 
 impl BalancerParams {
     fn settings(&self) -> BalancerSettings {
-        let sticky = self.sticky.as_deref().map(|names| {
-            if names.eq_ignore_ascii_case("sockjs") {
-                return Sticky::SockJs;
-            }
-            let (cookie, parameter) = names.split_once('|').unwrap_or((names, names));
-            Sticky::Route {
-                cookie: cookie.to_owned(),
-                parameter: parameter.to_owned(),
-                separator: self.separator.unwrap_or(Some(b'.')),
-                semicolon: self.semicolon.unwrap_or(false),
-            }
-        });
+        let (separator, semicolon) = (self.separator.unwrap_or(Some(b'.')), self.semicolon);
+        let sticky = self.sticky.as_deref();
+        let sticky = sticky.map(|names| sticky_by(names, separator, semicolon.unwrap_or(false)));
         BalancerSettings {
             method: self.method.unwrap_or(Method::ByRequests),
             attempts_max: self.attempts_max,
@@ -189,11 +185,8 @@ impl BalancerParams {
                     "a member is chosen or there is none; nobody waits for one",
                 );
             }
-            "nonce" => note(slot, &key, "the balancer-manager page is not there"),
-            "growth" => {
-                values::small(&value, &name, 0..=u32::MAX)?;
-                note(slot, &key, "members are added by the configuration only");
-            }
+            "nonce" => self.nonce = nonce(&value)?,
+            "growth" => self.growth = Some(values::small(&value, &name, 1..=GROWTH_MAX)?),
             _ => {
                 let problem = Problem::at(
                     key.span(),
@@ -210,6 +203,45 @@ impl BalancerParams {
         }
         Ok(())
     }
+}
+
+/// What `stickysession=` names.
+pub(crate) fn sticky_by(names: &str, separator: Option<u8>, semicolon: bool) -> Sticky {
+    if names.eq_ignore_ascii_case("sockjs") {
+        return Sticky::SockJs;
+    }
+    let (cookie, parameter) = names.split_once('|').unwrap_or((names, names));
+    Sticky::Route {
+        cookie: cookie.to_owned(),
+        parameter: parameter.to_owned(),
+        separator,
+        semicolon,
+    }
+}
+
+/// A member that is added while relais runs: as in httpd it is not used before
+/// somebody says so. `None` where this is no origin's URL.
+pub(crate) fn new_member(target: &str, defaults: &Defaults) -> Option<MemberSpec> {
+    let worker = Worker::new(target.as_bytes(), true, Params::default())?;
+    Some(MemberSpec {
+        status: MemberStatus::DISABLED,
+        ..member_spec(&worker, defaults)
+    })
+}
+
+/// `growth=` of httpd goes from 1 to 100.
+const GROWTH_MAX: u32 = 100;
+
+/// httpd keeps it in 37 bytes.
+fn nonce(value: &Text) -> Result<Nonce, Problem> {
+    if value.eq_ignore_case("none") {
+        return Ok(Nonce::None);
+    }
+    if value.len() > 36 {
+        let message = "nonce may have at most 36 characters";
+        return Err(Problem::at(value.span(), message));
+    }
+    Ok(Nonce::Given(value.lossy().into_owned()))
 }
 
 fn note(slot: &mut Slot<'_, Proxy>, key: &Text, why: &str) {
@@ -267,7 +299,7 @@ fn statuses(value: &Text) -> Result<Vec<u16>, Problem> {
 }
 
 /// `balancer://name` of a target, lower case.
-fn balancer_name(target: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn balancer_name(target: &[u8]) -> Option<Vec<u8>> {
     let parts = url::split(target).filter(|parts| is_balancer(parts.scheme))?;
     let name = [b"balancer://", parts.authority].concat();
     (!parts.authority.is_empty()).then(|| name.to_ascii_lowercase())

@@ -1,10 +1,12 @@
 //! Health checks of members: `hcmethod=` and its relatives, and the templates
 //! that hold them under a name (mod_proxy_hcheck).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::Text;
-use relais_policy::{HealthMethod, HealthSpec, Problem, SetResult, Slot};
+use relais_expr::Expression;
+use relais_policy::{HealthCondition, HealthMethod, HealthSpec, Problem, SetResult, Slot};
 
 use super::Proxy;
 use super::params::key_value;
@@ -19,6 +21,7 @@ pub(crate) struct HealthParams {
     interval: Option<Duration>,
     passes: Option<u32>,
     fails: Option<u32>,
+    condition: Option<HealthCondition>,
 }
 
 /// Its parameters.
@@ -29,6 +32,7 @@ pub(super) const NAMES: &[&str] = &[
     "hcpasses",
     "hcfails",
     "hctemplate",
+    "hcexpr",
 ];
 
 impl HealthParams {
@@ -45,6 +49,17 @@ impl HealthParams {
             "hcinterval" => self.interval = Some(interval(value)?),
             "hcpasses" => self.passes = Some(values::small(value, name, 1..=u32::MAX)?),
             "hcfails" => self.fails = Some(values::small(value, name, 1..=u32::MAX)?),
+            "hcexpr" => {
+                let conditions = slot.host.health_conditions.iter();
+                let named = conditions
+                    .clone()
+                    .find(|have| value.eq_ignore_case(&have.name));
+                let unknown = || {
+                    let message = format!("no ProxyHCExpr before this is named {}", value.lossy());
+                    Problem::at(value.span(), message)
+                };
+                self.condition = Some(named.ok_or_else(unknown)?.clone());
+            }
             _ => {
                 let templates = &slot.host.health_templates;
                 let named = templates
@@ -75,6 +90,7 @@ impl HealthParams {
             interval: self.interval.unwrap_or(Duration::from_secs(30)),
             passes: self.passes.unwrap_or(1),
             fails: self.fails.unwrap_or(1),
+            condition: self.condition.clone(),
         })
     }
 }
@@ -100,6 +116,53 @@ pub(super) fn set_template(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetRes
     let template = (name.lossy().into_owned(), params);
     slot.host.health_templates.push(template);
     Ok(())
+}
+
+/// The handler of `ProxyHCExpr`.
+pub(super) fn set_condition(slot: &mut Slot<'_, Proxy>, args: &Text) -> SetResult {
+    let needs = || Problem::new("ProxyHCExpr needs a name and an expression");
+    let (name, rest) = args.split_word().ok_or_else(needs)?;
+    let word = braced(&rest.trim())?.ok_or_else(needs)?;
+    let expression =
+        Expression::parse_health(word.bytes()).map_err(|error| values::blame(&word, 0, error))?;
+    slot.host.health_conditions.push(HealthCondition {
+        name: name.lossy().into_owned(),
+        text: word.lossy().into_owned(),
+        expression: Arc::new(expression),
+    });
+    Ok(())
+}
+
+/// The only word of a text; braces quote too (`ap_getword_conf2`).
+fn braced(text: &Text) -> Result<Option<Text>, Problem> {
+    if !text.bytes().starts_with(b"{") {
+        return match text.words().as_slice() {
+            [] => Ok(None),
+            [word] => Ok(Some(word.clone())),
+            [_, more, ..] => Err(Problem::at(
+                more.span(),
+                "the expression is one word: quote it",
+            )),
+        };
+    }
+    let mut depth = 0_usize;
+    let mut bytes = text.bytes().iter();
+    let end = bytes.position(|byte| {
+        depth = match byte {
+            b'{' => depth + 1,
+            b'}' => depth - 1,
+            _ => depth,
+        };
+        depth == 0
+    });
+    match end {
+        Some(end) if end + 1 == text.len() => Ok(Some(text.slice(1..end))),
+        Some(end) => {
+            let rest = text.span_of(end + 1..text.len());
+            Err(Problem::at(rest, "there is more behind the expression"))
+        }
+        None => Err(Problem::at(text.span_of(0..1), "the brace is not closed")),
+    }
 }
 
 fn method(value: &Text) -> Result<Option<HealthMethod>, Problem> {

@@ -24,9 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Text};
-use relais_policy::{Context, Directive, HostSpec, Module, Overrides, Problem, RouteSpec, Set};
+use relais_policy::{
+    Context, Directive, HealthCondition, HostSpec, Module, Overrides, Problem, RouteSpec, Set,
+};
 
-pub(crate) use balancer::is_balancer;
+pub(crate) use balancer::{is_balancer, new_member, sticky_by};
 pub(crate) use by_handler::{check as check_handler, respond as respond_by_handler};
 pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
@@ -55,6 +57,7 @@ pub struct Host {
     balancers: Vec<balancer::Balancer>,
     inherit_balancers: Option<bool>,
     health_templates: Vec<(String, health::HealthParams)>,
+    health_conditions: Vec<HealthCondition>,
     via: Option<via::Via>,
     max_forwards: Option<Option<u64>>,
     skip_bad_fields: Option<bool>,
@@ -104,6 +107,16 @@ impl Host {
     /// The worker with the longest URL that the target begins with.
     pub(crate) fn worker_for(&self, url: &[u8]) -> Option<&Worker> {
         worker::longest(&self.workers, url)
+    }
+
+    /// The conditions of health checks.
+    pub(crate) fn health_conditions(&self) -> &[HealthCondition] {
+        &self.health_conditions
+    }
+
+    /// Whether balancers, and rules, come from the main server too.
+    pub(crate) fn inherits(&self) -> [bool; 2] {
+        [self.inherit_balancers, self.inherit].map(|inherit| inherit.unwrap_or(true))
     }
 
     /// What its workers have where their own parameters say nothing; `timeout`
@@ -299,6 +312,27 @@ impl Module for Proxy {
                 "ProxyHCTemplate ws hcmethod=CPING",
             ],
             set: Set::Words(health::set_template),
+        },
+        Directive {
+            name: "ProxyHCExpr",
+            syntax: "ProxyHCExpr name {expression}",
+            context: Context::HOST,
+            default: None,
+            doc: "Names a condition under which the answer to a health check is good, for members with hcexpr=name.",
+            accepts: &[
+                "ProxyHCExpr ok {%{REQUEST_STATUS} =~ /^[234]/}",
+                "ProxyHCExpr up \"hc('body') =~ /UP/ && %{HC_BODY} != 'DOWN'\"",
+                "ProxyHCExpr nested {%{resp:X-State} in {'a', 'b'}}",
+            ],
+            refuses: &[
+                "ProxyHCExpr",
+                "ProxyHCExpr ok",
+                "ProxyHCExpr ok {%{REQUEST_STATUS} =~ /^2/",
+                "ProxyHCExpr ok {true} more",
+                "ProxyHCExpr ok %{REQUEST_STATUS} =~ /^2/",
+                "ProxyHCExpr ok {hc('head') == 'x'}",
+            ],
+            set: Set::Raw(health::set_condition),
         },
         Directive {
             name: "BalancerInherit",
@@ -572,6 +606,7 @@ impl Module for Proxy {
             inherit_balancers: inner.inherit_balancers.or(outer.inherit_balancers),
             // A template is used where it is read, before anything is merged.
             health_templates: Vec::new(),
+            health_conditions: [&outer.health_conditions[..], &inner.health_conditions].concat(),
             via: inner.via.or(outer.via),
             max_forwards: inner.max_forwards.or(outer.max_forwards),
             skip_bad_fields: inner.skip_bad_fields.or(outer.skip_bad_fields),

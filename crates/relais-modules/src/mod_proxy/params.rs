@@ -87,7 +87,7 @@ const IGNORED: &[(&str, Shape, &str)] = &[
 ];
 
 /// Parameters that httpd knows and relais does not have yet.
-const NOT_YET: &[&str] = &["mapping", "hcexpr"];
+const NOT_YET: &[&str] = &["mapping"];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

@@ -341,6 +341,22 @@ impl fmt::Display for Pass {
     }
 }
 
+impl Host {
+    /// The paths that lead to a balancer, as the manager's page shows them.
+    pub(crate) fn path_of_balancer(&self, name: &str) -> String {
+        let leads = |pass: &&Pass| {
+            let target = pass.target.as_ref()?;
+            Some(balancer::balancer_name(target.bytes())? == name.as_bytes())
+        };
+        let passes = self.passes.iter().filter(|pass| leads(pass) == Some(true));
+        let paths = passes.map(|pass| match &pass.paths {
+            Paths::Below(path) => path.lossy().into_owned(),
+            Paths::Match(regex) => regex.source().escape_ascii().to_string(),
+        });
+        paths.collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// What a rule makes of a request whose path fits.
 enum Applied {
     /// `!`

@@ -46,6 +46,18 @@ pub(crate) struct Defaults {
     pub(crate) source: Option<IpAddr>,
 }
 
+impl Defaults {
+    /// Those of a host that says nothing but how long it waits.
+    #[cfg(test)]
+    pub(crate) const fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            receive_buffer: None,
+            source: None,
+        }
+    }
+}
+
 impl Worker {
     /// A worker for a target URL. `whole` keeps the path in its name, as the
     /// workers of `ProxyPass` have it; others stand for the whole origin.
@@ -204,11 +216,7 @@ mod tests {
                 ..Params::default()
             };
             let worker = Worker::new(target.as_bytes(), true, params).expect("a good target");
-            let spec = worker.spec(&Defaults {
-                timeout: Duration::from_secs(1),
-                receive_buffer: None,
-                source: None,
-            });
+            let spec = worker.spec(&Defaults::within(Duration::from_secs(1)));
             assert_eq!(
                 spec.upgrade(value.as_bytes()).is_some(),
                 expected,

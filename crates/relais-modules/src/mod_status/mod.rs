@@ -17,6 +17,8 @@ use relais_policy::{
     Decision, Directive, Exchange, Flow, Lookup, Mode, Module, Respond, ServerStatus, ThreadStatus,
 };
 
+pub(crate) use html::safe;
+
 use crate::core;
 use crate::mod_proxy;
 

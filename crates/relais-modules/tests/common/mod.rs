@@ -10,6 +10,7 @@ pub(crate) fn decide(exchange: &mut Exchange<'_>, sets: &SectionSets) -> Decisio
     loop {
         match exchange.decide(sets) {
             Step::Decided(decision) => return decision,
+            Step::Body(_) => exchange.body = Some(Vec::new()),
             Step::Wait(lookup) => exchange.answered(lookup.key, (lookup.work)()),
         }
     }

@@ -18,6 +18,7 @@ mod harness;
 mod hosts;
 mod http2;
 mod lifecycle;
+mod manager;
 mod maps;
 mod origins;
 mod python;
