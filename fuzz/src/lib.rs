@@ -4,11 +4,19 @@
 //! One function per reader. `cargo xtask fuzz` runs them under libFuzzer, which looks for bytes that break them; the
 //! tests run them over the corpora of earlier hunts, `corpus/`.
 
+mod damage;
+mod expression;
+mod record;
+
 use relais_conf::{
     Diagnostics, Host, Item, Loaded, MemoryFiles, Options, SourceMap, Span, Text, load, render_one,
 };
 use relais_expr::Template;
 use relais_rewrite::{RuleError, parse_cond, parse_rule};
+
+pub use damage::Damage;
+pub use expression::expression;
+pub use record::record;
 
 /// A line of text is split into words.
 ///
@@ -31,15 +39,21 @@ pub fn lexer(data: &[u8]) {
 /// # Panics
 /// When a span of the tree or of a diagnostic is not inside its file.
 pub fn parser(data: &[u8]) {
-    let loaded = load(options(), &files(data), &mut Anything);
+    let loaded = read(data);
     check_loaded(&loaded, &loaded.diagnostics);
+}
+
+/// The tree of a configuration, with what was said about it.
+#[must_use]
+pub fn read(data: &[u8]) -> Loaded {
+    load(options(), &files(data), &mut Anything)
 }
 
 /// The arguments of a rule and of a condition, and a template are read.
 ///
 /// # Panics
 /// When a range is not inside the text.
-pub fn expression(data: &[u8]) {
+pub fn rule(data: &[u8]) {
     match parse_rule(data) {
         Ok(rule) => {
             check_range(&rule.pattern.range, data);

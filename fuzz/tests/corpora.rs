@@ -31,6 +31,16 @@ fn expression() {
 }
 
 #[test]
+fn rule() {
+    replay("rule", relais_fuzz::rule);
+}
+
+#[test]
+fn record() {
+    replay("record", relais_fuzz::record);
+}
+
+#[test]
 fn configuration() {
     replay("configuration", relais_fuzz::configuration);
 }

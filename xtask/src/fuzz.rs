@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: libFuzzer on every reader of configuration text, one after the other.
+//! `cargo xtask fuzz`: libFuzzer on every reader of configuration text and of TLS records, one after the other.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,14 @@ use std::process::Command;
 use crate::tool::{installed, passes, root};
 
 /// The functions of the crate `relais-fuzz`.
-const TARGETS: [&str; 4] = ["lexer", "parser", "expression", "configuration"];
+const TARGETS: [&str; 6] = [
+    "lexer",
+    "parser",
+    "expression",
+    "rule",
+    "configuration",
+    "record",
+];
 /// Minutes for each target unless the command line says otherwise.
 const MINUTES: u64 = 1;
 
