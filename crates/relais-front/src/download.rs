@@ -255,6 +255,7 @@ impl Download<'_, '_> {
         let framing = head.framing(method).map_err(Trouble::Malformed)?;
         let body = self.client_framing(framing.body);
         let keep_alive = self.turn.may_keep_alive(head.status()) && self.shared.upload_done.get();
+        put_in_httpd_order(&mut head.fields);
         for phase in self.turn.exchange.site.phases.response {
             phase(&self.turn.exchange, head);
         }
@@ -376,7 +377,7 @@ impl Download<'_, '_> {
         out: &mut HeadOut<'_>,
     ) {
         let mut length_seen = transfer_coded;
-        for (name, value) in httpd_order(&head.fields) {
+        for (name, value) in &head.fields {
             let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
             if is(b"Content-Length") {
                 let length = self.client_length(head.status(), body, value);
@@ -568,14 +569,25 @@ fn overridden(head: &ResponseHead) -> Respond {
     }
 }
 
-/// Fields in the order in which httpd sends an origin's: as they came, but
-/// `Set-Cookie` and `Warning` behind the others.
-pub(crate) fn httpd_order(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let last = |name: &[u8]| {
+/// Puts an origin's `Set-Cookie` and `Warning` behind its other fields, where
+/// httpd has them before any module looks at them.
+pub(crate) fn put_in_httpd_order(fields: &mut Fields) {
+    let is_last = |name: &[u8]| {
         name.eq_ignore_ascii_case(b"Set-Cookie") || name.eq_ignore_ascii_case(b"Warning")
     };
-    let first = fields.iter().filter(move |(name, _)| !last(name));
-    first.chain(fields.iter().filter(move |(name, _)| last(name)))
+    let last: Vec<(Vec<u8>, Vec<u8>)> = fields
+        .iter()
+        .filter(|(name, _)| is_last(name))
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect();
+    if last.is_empty() {
+        return;
+    }
+    fields.retain(|name, _| !is_last(name));
+    for (name, value) in &last {
+        // They were fields a moment ago, and are no more of them now.
+        let _ = fields.push(name, value);
+    }
 }
 
 /// Writes the origin's status and reason phrase.

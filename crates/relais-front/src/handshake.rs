@@ -22,7 +22,7 @@ use relais_websocket::Key;
 
 use crate::client::Outlet;
 use crate::connection::Http1;
-use crate::download::{httpd_order, status_line};
+use crate::download::{put_in_httpd_order, status_line};
 use crate::input::Input;
 use crate::record::{self, TunnelRecord};
 use crate::turn::{Next, Sent, Turn};
@@ -199,7 +199,8 @@ pub(crate) fn plan(
         turn.log("proxy_http", Level::Error, &trouble.to_string());
         return Next::Drop;
     }
-    for (name, value) in httpd_order(&fields) {
+    put_in_httpd_order(&mut fields);
+    for (name, value) in &fields {
         out.field(name, value);
     }
     out.field(b"Connection", b"Upgrade");
@@ -335,15 +336,8 @@ fn submit(worker: &Rc<Worker>, near: io::Result<Wire<OwnedFd>>, to_origin: Vec<u
         route: plan.route,
         label: Box::new(plan.record),
     };
-    match worker.engine.queue(handoff) {
-        // What else this thread hands over in its turn goes with the same wake.
-        Ok(Some(wake)) => {
-            tokio::task::spawn_local(async move { drop(wake) });
-        }
-        Ok(None) => {}
-        Err(handoff) => {
-            tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
-        }
+    if let Err(handoff) = worker.engine.submit(handoff) {
+        tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
     }
 }
 

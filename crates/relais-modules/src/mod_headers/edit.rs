@@ -114,6 +114,11 @@ impl Edit {
         }
     }
 
+    /// Whether it copies fields of the request.
+    pub(super) fn is_echo(&self) -> bool {
+        matches!(self.action, Action::Echo(_))
+    }
+
     /// Makes an edit that needs nothing but the field list.
     pub(super) fn apply(&self, value: &[u8], fields: &mut Fields) -> Result<(), FieldError> {
         let name = &*self.name;
@@ -150,9 +155,16 @@ impl Edit {
     ) -> Result<(), Unfit> {
         match &self.action {
             Action::Echo(regex) => {
-                for (name, value) in exchange.fields() {
-                    if regex.is_match(name).unwrap_or(false) {
-                        fields.push(name, value).map_err(|_| Unfit)?;
+                // Fields of the same name are one in httpd's list of the request's.
+                let mut done: Vec<&[u8]> = Vec::new();
+                for (name, _) in exchange.fields() {
+                    let is_new = !done.iter().any(|known| known.eq_ignore_ascii_case(name));
+                    if is_new && regex.is_match(name).unwrap_or(false) {
+                        let values: Vec<&[u8]> = exchange.fields().get_all(name).collect();
+                        fields
+                            .push(name, values.join(&b", "[..]))
+                            .map_err(|_| Unfit)?;
+                        done.push(name);
                     }
                 }
             }

@@ -95,7 +95,11 @@ impl Format {
                 Part::Idle => write!(out, "i={}", 100 - busy(exchange)),
                 Part::Busy => write!(out, "b={}", busy(exchange)),
                 Part::Environment(name) => {
-                    out.write_all(exchange.environment.get(name).unwrap_or(b"(null)"))
+                    let start = out.len();
+                    let value = exchange.environment.get(name).unwrap_or(b"(null)");
+                    let written = out.write_all(value);
+                    unfold(&mut out[start..]);
+                    written
                 }
                 Part::Expression(expression) => {
                     expression.eval(lookup, state, out);
@@ -104,17 +108,19 @@ impl Format {
                 Part::Ssl(variable) => {
                     let start = out.len();
                     lookup.variable(variable, out);
-                    // A certificate has many lines, a header one.
-                    let value = out.get_mut(start..).unwrap_or_default().iter_mut();
-                    value
-                        .filter(|byte| **byte == b'\n')
-                        .for_each(|byte| *byte = b' ');
+                    unfold(&mut out[start..]);
                     let missing = out.len() == start;
                     out.write_all(if missing { b"(null)" } else { b"" })
                 }
             };
         }
     }
+}
+
+/// A value may have many lines, a header has one (`unwrap_header`).
+fn unfold(value: &mut [u8]) {
+    let newlines = value.iter_mut().filter(|byte| **byte == b'\n');
+    newlines.for_each(|byte| *byte = b' ');
 }
 
 /// One specifier without its `%`, and its length.

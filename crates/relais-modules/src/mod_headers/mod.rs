@@ -147,7 +147,9 @@ fn edit_request(exchange: &mut Exchange<'_>, when: When) -> Flow {
     let (mut value, mut state) = (Vec::new(), State::default());
     for edit in &section.get::<Section>().request {
         state.reset();
-        if !edit.holds(exchange, exchange, &mut state, when) {
+        let holds = edit.holds(exchange, exchange, &mut state, when);
+        state.headers_read().for_each(|name| exchange.vary_on(name));
+        if !holds {
             continue;
         }
         value.clear();
@@ -194,9 +196,16 @@ fn edit_list(
             status: outgoing.status,
             fields: [outgoing.fields, outgoing.always],
         };
-        if !edit.holds(exchange, &answered, &mut state, when) {
+        let holds = edit.holds(exchange, &answered, &mut state, when);
+        vary(outgoing, &state);
+        if !holds {
             continue;
         }
+        let answered = Answered {
+            exchange,
+            status: outgoing.status,
+            fields: [outgoing.fields, outgoing.always],
+        };
         state.reset();
         let format = &edit.value;
         format.write(
@@ -206,13 +215,35 @@ fn edit_list(
             outgoing.elapsed,
             &mut value,
         );
-        let fields = match always {
+        // What is echoed is never in the list of `always`.
+        let fields = match always && !edit.is_echo() {
             true => &mut *outgoing.always,
             false => &mut *outgoing.fields,
         };
         edit.respond(exchange, &value, fields, outgoing.notes)?;
     }
     Ok(())
+}
+
+/// The answer depends on the request fields that a condition has looked at
+/// (`ap_expr_exec`), whether or not the edit was made. In httpd it does not on
+/// those that are part of a value.
+fn vary(outgoing: &mut Outgoing<'_>, state: &State) {
+    for name in state.headers_read() {
+        let fields = &mut *outgoing.fields;
+        let have = fields.get("Vary").map(<[u8]>::to_vec).unwrap_or_default();
+        let mut names = have.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if names.any(|known| known.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        let value = if have.is_empty() {
+            name.to_vec()
+        } else {
+            [&have, &b","[..], name].concat()
+        };
+        // A list of names of fields is a value.
+        let _ = fields.set("Vary", value);
+    }
 }
 
 /// A problem of one argument, or of the whole directive.
