@@ -356,6 +356,12 @@ fn lists(turn: &Turn<'_>, respond: &Respond) -> (Fields, Fields) {
         };
         let _ = fields.push("Allow", allowed);
     }
+    if respond.is_generated() {
+        // httpd has one list when its error filters begin (`ap_send_error_response`).
+        for (name, value) in &std::mem::take(&mut always) {
+            let _ = fields.push(name, value);
+        }
+    }
     (always, fields)
 }
 
@@ -408,7 +414,9 @@ fn write(
     if status == 205 {
         page.clear();
     }
-    let is_head = turn.exchange.head.method() == b"HEAD";
+    // Of a head that is refused the method has not been taken.
+    let head = turn.exchange.head;
+    let is_head = head.method() == b"HEAD" || head.line().starts_with(b"HEAD ");
     let length = match (&respond.file, framing) {
         (Some(_), Some(ResponseBody::Chunked | ResponseBody::UntilClose)) => None,
         (Some(file), _) => Some(file.length),

@@ -39,7 +39,10 @@ pub(super) fn render(text: &[u8], now: SystemTime) -> Option<(Vec<u8>, Vec<u8>)>
         cookie.extend_from_slice(b"; SameSite=");
         cookie.extend_from_slice(same_site);
     }
-    let clean = !cookie.iter().any(u8::is_ascii_control);
+    // A tab may stand in a field.
+    let clean = !cookie
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t');
     clean.then(|| (name.to_vec(), cookie))
 }
 

@@ -83,7 +83,11 @@ impl Section {
 
     fn enter(&mut self, head: &SectionHead) {
         self.is_folder = head.kind == SectionKind::Directory;
-        let mut path = head.argument.bytes().to_vec();
+        let mut path = match head.kind {
+            // What httpd calls them, so that no path begins with it.
+            SectionKind::If => b"*If".to_vec(),
+            _ => head.argument.bytes().to_vec(),
+        };
         if !path.ends_with(b"/") {
             path.push(b'/');
         }

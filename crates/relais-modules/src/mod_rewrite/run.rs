@@ -5,6 +5,7 @@ use std::fmt;
 
 use relais_conf::Span;
 use relais_expr::{Ahead, FileTest, Lookup, Variable};
+use relais_http1::Fields;
 use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Unfit};
 use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet, Tried};
 use relais_telemetry::Level;
@@ -78,7 +79,8 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
         path_info: &path_info,
         directory: Some(Directory {
             prefix: &section.directory,
-            strips: section.is_folder,
+            // A section that is no folder has a name that a file's may begin with: `/` of `<Location />`.
+            strips: section.is_folder || exchange.file.is_some(),
             base: section.base.as_deref(),
             root,
             alias,
@@ -137,13 +139,21 @@ fn set_script_variables(exchange: &mut Exchange<'_>) {
 
 /// Sends the cookies that rules have set with every answer.
 pub(crate) fn outgoing(exchange: &Exchange<'_>, outgoing: &mut Outgoing<'_>) -> Result<(), Unfit> {
-    for (name, cookie) in exchange.notes.iter() {
-        if name.ends_with(COOKIE) {
-            outgoing
-                .always
-                .push("Set-Cookie", cookie)
-                .map_err(|_| Unfit)?;
+    // An error page has one list when the edits of `Header always` are made, and cookies are the first in it.
+    let (fields, behind) = match outgoing.own_error {
+        true => {
+            let others = std::mem::take(&mut *outgoing.fields);
+            (&mut *outgoing.fields, others)
         }
+        false => (&mut *outgoing.always, Fields::new()),
+    };
+    let cookies = exchange
+        .notes
+        .iter()
+        .filter(|(name, _)| name.ends_with(COOKIE));
+    let cookies = cookies.map(|(_, cookie)| (&b"Set-Cookie"[..], cookie));
+    for (name, value) in cookies.chain(&behind) {
+        fields.push(name, value).map_err(|_| Unfit)?;
     }
     Ok(())
 }
@@ -274,8 +284,21 @@ fn file(exchange: &mut Exchange<'_>, path: &[u8], prefix: Prefix) -> Option<Vec<
 /// What follows in per-directory context: another path is a new beginning.
 fn per_directory(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) -> Flow {
     match outcome {
-        Outcome::PassThrough { path, query } | Outcome::Rewritten { path, query, .. } => {
+        Outcome::PassThrough {
+            mut path,
+            mut query,
+        }
+        | Outcome::Rewritten {
+            mut path,
+            mut query,
+            ..
+        } => {
             kind::forget(&mut exchange.notes);
+            // What begins anew is read as a URL, and a fragment ends one, with the query behind it.
+            if let Some(at) = path.iter().position(|byte| *byte == b'#') {
+                path.truncate(at);
+                query = None;
+            }
             Flow::Restart(Restart { path, query })
         }
         Outcome::Same { query } => {
@@ -312,6 +335,7 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) 
                 url,
                 no_canonical: no_escape,
                 rule,
+                has_query: false,
             });
             exchange.handler = Some(mod_proxy::PROXY_SERVER);
             Flow::Done
@@ -483,12 +507,11 @@ impl Context for Request<'_, '_> {
         self.exchange.notes.set(END, Some(b"1"));
     }
 
+    /// `reduce_uri` and `ap_matches_request_vhost`: only a `ServerName` with a
+    /// port makes a URL this server's own, on whatever port it listens.
     fn own_host(&self, scheme: &[u8], host: &[u8], port: u16) -> bool {
-        let own_scheme = own_url::scheme(self.exchange);
-        let (_, own_port) = own_url::host_port(self.exchange);
-        let default = if own_scheme == "https" { 443 } else { 80 };
-        scheme.eq_ignore_ascii_case(own_scheme.as_bytes())
-            && port == own_port.unwrap_or(default)
+        scheme.eq_ignore_ascii_case(own_url::scheme(self.exchange).as_bytes())
+            && self.exchange.host.spec.server_port == Some(port)
             && self.exchange.host.answers_to(&host.to_ascii_lowercase())
     }
 
