@@ -86,6 +86,8 @@ pub struct ProxyUrl {
     pub no_canonical: bool,
     /// The line of the rule that says so.
     pub rule: Option<relais_conf::Span>,
+    /// Whether the query is part of the URL already.
+    pub has_query: bool,
 }
 
 /// One line for the error log.
@@ -497,10 +499,11 @@ impl<'a> Exchange<'a> {
     /// stands once, its lines joined; what modules add may be several lines.
     pub fn fields_mut(&mut self) -> &mut Fields {
         self.fields.get_or_insert_with(|| {
-            let own = &self.head.fields;
-            let mut joined = Fields::with_capacity(own.text_len() + 128, own.len() + 4);
-            // What was parsed has room in another list.
-            let _ = joined.copy_from(own, true, |_| true);
+            let mut joined = Fields::new();
+            for (name, value) in &self.head.fields {
+                // What was parsed can be put into another list.
+                let _ = joined.append(name, value);
+            }
             // No client may take away what a module sets.
             strip_named(&mut joined);
             Box::new(joined)

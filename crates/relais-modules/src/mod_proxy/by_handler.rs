@@ -42,6 +42,7 @@ pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
         url: [target, file].concat(),
         no_canonical: false,
         rule: None,
+        has_query: false,
     });
     canonical::canonicalise(exchange)
 }

@@ -18,6 +18,7 @@ pub(crate) fn canonicalise(exchange: &mut Exchange<'_>) -> Flow {
                 url,
                 no_canonical: true,
                 rule: proxy.rule,
+                has_query: true,
             });
             Flow::Declined
         }
@@ -40,7 +41,7 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
         out.extend_from_slice(socket);
         out.push(b'|');
     }
-    out.extend(parts.scheme.iter().map(u8::to_ascii_lowercase));
+    out.extend(parts.scheme.to_ascii_lowercase());
     out.extend_from_slice(b"://");
     out.extend_from_slice(without_default_port(parts.scheme, parts.authority));
     out.push(b'/');
@@ -56,7 +57,7 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
         let keep = exchange.host.path_rules().encoded_slashes == EncodedSlashes::NoDecode;
         url::encode_path(path, keep, &mut out);
     }
-    if let Some(query) = &exchange.query {
+    if let Some(query) = exchange.query.as_ref().filter(|_| !proxy.has_query) {
         if url::has_control_or_space(query) {
             return Err(Respond::logged(
                 403,
@@ -70,21 +71,9 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
 }
 
 fn without_default_port<'a>(scheme: &[u8], authority: &'a [u8]) -> &'a [u8] {
-    let default = relais_policy::Scheme::parse(scheme).map(|scheme| scheme.port());
-    let colon = authority.iter().rposition(|&byte| byte == b':');
-    let host = colon.map(|colon| authority.split_at(colon));
-    host.filter(|(_, port)| default.is_some() && decimal(&port[1..]) == default)
-        .map(|(host, _)| host)
+    let default = relais_policy::Scheme::parse(scheme).map(|scheme| format!(":{}", scheme.port()));
+    default
+        .and_then(|port| authority.strip_suffix(port.as_bytes()))
         .filter(|host| !host.is_empty())
         .unwrap_or(authority)
-}
-
-/// The number that digits spell without a zero in front.
-fn decimal(digits: &[u8]) -> Option<u16> {
-    let plain = !digits.starts_with(b"0") && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits)
-        .ok()
-        .filter(|_| plain)?
-        .parse()
-        .ok()
 }

@@ -93,18 +93,25 @@ fn of_section(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Paths, Problem> 
             ),
         ));
     }
-    match slot
-        .place
-        .section
-        .map(|section| (&section.matcher, &section.argument))
-    {
+    let plain = slot.place.name.eq_ignore_case("ProxyPass");
+    let section = slot.place.section;
+    match section.map(|section| (&section.matcher, &section.argument)) {
         Some((Matcher::Prefix(_), argument)) => Ok(Paths::Below(argument.clone())),
+        // httpd takes a pattern for a path unless it looks like one with wildcards (`apr_fnmatch_test`), so that
+        // `ProxyPass` in <LocationMatch ^/a> is for no path at all.
+        Some((Matcher::Regex(_), argument)) if plain && !has_wildcards(argument) => {
+            Ok(Paths::Below(argument.clone()))
+        }
         Some((Matcher::Regex(regex), _)) => Ok(Paths::Match(regex.clone())),
-        _ => Err(Problem::not_yet(
-            slot.place.name.span(),
-            "ProxyPass under a <Location> with wildcards is not implemented yet",
-        )),
+        // The whole path goes behind the target, whatever the section has matched.
+        _ => Regex::new(b"", RegexFlags::default())
+            .map(Paths::Match)
+            .map_err(|error| Problem::at(slot.place.name.span(), error.to_string())),
     }
+}
+
+fn has_wildcards(text: &Text) -> bool {
+    text.bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
 fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) -> SetResult {
@@ -397,6 +404,8 @@ impl Pass {
             }
             Paths::Match(regex) => {
                 let found = exchange.captures(regex, &exchange.path, &"ProxyPassMatch")?;
+                // The pattern is asked about the whole target, as it was sent.
+                let raw = exchange.head.target();
                 let raw_found = if self.no_canonical {
                     exchange.captures(regex, raw, &"ProxyPassMatch")
                 } else {
@@ -433,9 +442,11 @@ impl Pass {
         if url::changes_host(target, fixed, &url) {
             return Some(Applied::OtherHost(url));
         }
+        let has_query = no_canonical && matches!(self.paths, Paths::Match(_));
         Some(Applied::To(ProxyUrl {
             url,
             no_canonical,
+            has_query,
             rule: Some(self.line),
         }))
     }

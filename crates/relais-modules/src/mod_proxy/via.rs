@@ -67,7 +67,8 @@ fn pseudonym(exchange: &Exchange<'_>, version: Version, full: bool) -> Vec<u8> {
         80
     };
     let mut value = format!("{number} {}", spec.server_name);
-    if let Some(port) = spec.server_port.filter(|&port| port != default) {
+    let (_, port) = own_url::host_port(exchange);
+    if let Some(port) = port.filter(|&port| port != default) {
         value.push_str(&format!(":{port}"));
     }
     if full {
