@@ -282,17 +282,14 @@ impl Record for Line<'_> {
         self.turn.spec().server_name.as_bytes()
     }
 
-    fn server_name(&self) -> &[u8] {
+    fn server_name(&self) -> Cow<'_, [u8]> {
+        let own = Cow::Borrowed(self.canonical_name());
         if self.turn.spec().canonical_name {
-            return self.canonical_name();
+            return own;
         }
-        let host = self
-            .turn
-            .exchange
-            .head
-            .host()
-            .and_then(relais_http1::split_host_port);
-        host.map_or_else(|| self.canonical_name(), |host| host.host)
+        let head = self.turn.exchange.head;
+        let host = head.host().and_then(relais_http1::split_host_port);
+        host.map_or(own, |host| Cow::Owned(host.host.to_ascii_lowercase()))
     }
 
     fn request_line(&self) -> Option<&[u8]> {

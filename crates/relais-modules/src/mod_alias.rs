@@ -299,7 +299,11 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
     let host: &Host = exchange.host_settings();
     match redirect(exchange, &host.redirects) {
         Flow::Declined => {}
-        decided => return decided,
+        // Where both redirect, the section does.
+        decided => match fixup(exchange) {
+            Flow::Declined => return decided,
+            own => return own,
+        },
     }
     let own = exchange.section_settings::<Section>().alias.clone();
     let mut places = own.iter().chain(&host.aliases);

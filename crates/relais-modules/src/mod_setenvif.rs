@@ -226,12 +226,16 @@ impl Attribute {
             Self::Variable(variable) => exchange.variable(variable, out),
             // Before the path has been decoded, httpd looks at what was sent.
             Self::Path if exchange.path.is_empty() => {
-                out.extend_from_slice(uri::split_target(exchange.head.target()).0);
+                let (path, _) = uri::split_target(exchange.head.target());
+                out.extend_from_slice(uri::without_double_slash(path));
             }
             Self::Path => out.extend_from_slice(&exchange.path),
             Self::Matching(regex) => {
-                let mut fields = exchange.fields().iter();
-                let found = fields.find(|(name, _)| exchange.matches(regex, name, &"SetEnvIf"));
+                // Of several fields that fit it is the last one, in httpd's loop.
+                let fields = exchange.fields().iter();
+                let found = fields
+                    .filter(|(name, _)| exchange.matches(regex, name, &"SetEnvIf"))
+                    .last();
                 out.extend_from_slice(found.map(|(_, value)| value).unwrap_or_default());
             }
             Self::Named(name) => {

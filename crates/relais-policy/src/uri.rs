@@ -97,23 +97,32 @@ fn after_authority(target: &[u8]) -> &[u8] {
 /// Decodes and normalises a raw path into `out`.
 ///
 /// # Errors
-/// See [`PathError`]; `out` is then unspecified.
+/// See [`PathError`]; `out` is then as far decoded as it goes.
 pub fn normalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
-    // httpd's URI parser reads slashes in front as one, whatever `MergeSlashes` says, since `//` begins a host there.
-    let slashes = raw.iter().take_while(|byte| **byte == b'/').count();
-    let raw = &raw[slashes.saturating_sub(1)..];
-    out.reserve(raw.len());
+    let raw = without_double_slash(raw);
+    if !raw.contains(&b'%') {
+        out.extend_from_slice(raw);
+        return remove_dots(out, rules.merge_slashes);
+    }
+    if has_bad_escape(raw) {
+        out.extend_from_slice(raw);
+        return Err(PathError::BadEscape);
+    }
     // httpd removes dot segments twice: from the path as it was written, where `/%2F/..` is an ordinary segment that
     // goes, and from the decoded one (server/request.c, ap_normalize_path before ap_unescape_url).
-    if raw.contains(&b'%') {
-        let mut written = decode_unreserved(raw);
-        remove_dots(&mut written, rules.merge_slashes)?;
-        decode(&written, rules.encoded_slashes, out)?;
-    } else {
-        decode(raw, rules.encoded_slashes, out)?;
-    }
+    let mut written = decode_unreserved(raw);
+    remove_dots(&mut written, rules.merge_slashes)?;
+    decode(&written, rules.encoded_slashes, out)?;
     remove_dots(out, rules.merge_slashes)
+}
+
+/// The path as httpd's URI parser reads it: slashes in front are one, whatever `MergeSlashes` says, since `//` begins a
+/// host there.
+#[must_use]
+pub fn without_double_slash(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+    &path[slashes.saturating_sub(1)..]
 }
 
 /// The path with the escapes of unreserved characters (RFC 3986 section 2.3) taken off, and no others.
@@ -139,29 +148,39 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-fn decode(raw: &[u8], slashes: EncodedSlashes, out: &mut Vec<u8>) -> Result<(), PathError> {
-    let mut rest = raw;
+/// Whether a `%` stands without two hexadecimal digits behind it.
+fn has_bad_escape(path: &[u8]) -> bool {
+    let is_hex = |at: usize| path.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let mut escapes = path.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    escapes.any(|(at, _)| !is_hex(at + 1) || !is_hex(at + 2))
+}
+
+/// Decodes all of the path, whatever is wrong with it: logs show what was made of it.
+fn decode(path: &[u8], slashes: EncodedSlashes, out: &mut Vec<u8>) -> Result<(), PathError> {
+    let mut rest = path;
+    let mut wrong = None;
     while let [byte, tail @ ..] = rest {
-        rest = tail;
-        if *byte != b'%' {
+        let (b'%', [high, low, behind @ ..]) = (*byte, tail) else {
             out.push(*byte);
+            rest = tail;
             continue;
-        }
-        let [high, low, tail @ ..] = tail else {
-            return Err(PathError::BadEscape);
         };
-        match hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low) {
-            None => return Err(PathError::BadEscape),
-            Some(0) => return Err(PathError::Nul),
-            Some(b'/') if slashes == EncodedSlashes::Off => return Err(PathError::EncodedSlash),
-            Some(b'/') if slashes == EncodedSlashes::NoDecode => {
-                out.extend_from_slice(&[b'%', *high, *low])
-            }
-            Some(decoded) => out.push(decoded),
+        rest = behind;
+        let value = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
+        match (value, slashes) {
+            (None, _) => wrong = Some(PathError::BadEscape),
+            (Some(0), _) => wrong = wrong.or(Some(PathError::Nul)),
+            (Some(b'/'), EncodedSlashes::Off) => wrong = wrong.or(Some(PathError::EncodedSlash)),
+            _ => {}
         }
-        rest = tail;
+        match value {
+            Some(b'/') if slashes == EncodedSlashes::NoDecode => {
+                out.extend_from_slice(&[b'%', *high, *low]);
+            }
+            value => out.extend(value),
+        }
     }
-    Ok(())
+    wrong.map_or(Ok(()), Err)
 }
 
 fn hex(digit: u8) -> Option<u8> {

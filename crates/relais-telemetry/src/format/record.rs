@@ -31,7 +31,7 @@ pub trait Record {
     /// The `ServerName` of the virtual host (`%v`).
     fn canonical_name(&self) -> &[u8];
     /// The server's name according to `UseCanonicalName` (`%V`).
-    fn server_name(&self) -> &[u8];
+    fn server_name(&self) -> Cow<'_, [u8]>;
 
     /// The request line as it was received; `None` if none was.
     fn request_line(&self) -> Option<&[u8]>;

@@ -63,7 +63,7 @@ pub(super) fn early(what: &What, record: &dyn Record, zone: &Zone, out: &mut Vec
         What::BodyBytes { dash: false } => number(record.body_bytes(), out),
         What::Time { form, .. } => time(form, record.start(), zone, out),
         What::CanonicalName => escape::access(record.canonical_name(), out),
-        What::ServerName => escape::access(record.server_name(), out),
+        What::ServerName => escape::access(&record.server_name(), out),
         What::CanonicalPort => number(record.canonical_port().into(), out),
         What::LocalPort => number(record.local_addr().port().into(), out),
         What::ClientPort => number(record.client_port().into(), out),

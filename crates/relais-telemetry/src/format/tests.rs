@@ -93,8 +93,8 @@ impl Record for Facts {
     fn canonical_name(&self) -> &[u8] {
         b"srv.example"
     }
-    fn server_name(&self) -> &[u8] {
-        b"h.example"
+    fn server_name(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(b"h.example")
     }
     fn request_line(&self) -> Option<&[u8]> {
         self.line
