@@ -95,7 +95,7 @@ fn conformance(arguments: &[String]) -> Vec<&'static str> {
     };
     let mut command = tool::cargo_command(["test", "--package", "relais", "--test", "e2e"]);
     if arguments.iter().any(|argument| argument == "--random") {
-        command.arg("conformance::search");
+        command.arg("conformance::random");
         command.env(
             "RELAIS_RANDOM_MINUTES",
             value("--minutes").unwrap_or_else(|| "10".to_owned()),

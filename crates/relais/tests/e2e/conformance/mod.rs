@@ -9,7 +9,6 @@ mod case;
 mod differences;
 mod random;
 mod run;
-mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
