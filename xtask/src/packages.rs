@@ -10,11 +10,13 @@ use std::process::Command;
 use crate::tool::{installed, passes, target};
 
 /// Programs and the Debian packages that have them. `apache2-bin` is httpd without the service that would start.
-const DEBIAN: [(&str, &str); 8] = [
+const DEBIAN: [(&str, &str); 10] = [
     ("/usr/sbin/apache2", "apache2-bin"),
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("python3", "python3"),
     ("openssl", "openssl"),
     ("nghttp", "nghttp2-client"),
@@ -24,11 +26,15 @@ const DEBIAN: [(&str, &str); 8] = [
 /// The Python packages for the end-to-end tests, with the first versions that have what they use.
 const PYTHON: [&str; 3] = ["websockets>=14", "h2>=4.1", "wsproto>=1.2"];
 
+/// The Node package for them.
+const WS: &str = "ws@8";
+
 /// Makes the packages available; false when one that should be installed could not be.
 pub(crate) fn provide() -> bool {
     let debian = debian();
     let python = python();
-    debian && python
+    let node = node();
+    debian && python && node
 }
 
 fn debian() -> bool {
@@ -105,6 +111,21 @@ fn pip_install(packages: &[&str]) -> bool {
 /// Where Python's packages go.
 pub(crate) fn python_folder() -> PathBuf {
     target().join("test-tools/python")
+}
+
+/// Node's `ws`, where there is Node.
+fn node() -> bool {
+    let folder = target().join("test-tools/node");
+    if folder.join("node_modules/ws").is_dir() || !(installed("node") && installed("npm")) {
+        return true;
+    }
+    if let Err(error) = fs::create_dir_all(&folder) {
+        eprintln!("xtask: {}: {error}", folder.display());
+        return false;
+    }
+    let mut command = Command::new("npm");
+    command.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
+    passes(command.arg(folder).arg(WS)) || !in_ci()
 }
 
 fn has_packages() -> bool {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{Limits, Parse, RequestError, RequestHead};
@@ -124,14 +123,13 @@ async fn secured(worker: &Worker, tcp: TcpStream, facts: Connection) -> Option<H
         .candidates(facts.local)
         .next()
         .unwrap_or_else(|| site.main());
-    let Some(first_tls) = generation.tls.server(first.index) else {
+    let Some(mut server) = generation.tls.server(first.index) else {
         return Some(client(Stream::Tcp(tcp)));
     };
-    let mut server = Arc::clone(first_tls);
     let handshake = relais_stream::accept(tcp, |asked| {
         let host = site.host_for(facts.local, asked.name.as_deref().map(str::as_bytes));
         if let Some(own) = generation.tls.server(host.index) {
-            server = Arc::clone(own);
+            server = own;
         }
         Some(server.config(&asked.alpn))
     });

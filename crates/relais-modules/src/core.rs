@@ -177,6 +177,7 @@ pub fn default_host_spec() -> HostSpec {
         tls: None,
         proxy_tls: None,
         strict_sni: false,
+        sni_policy: relais_policy::tls::SniPolicy::default(),
         trace_enabled: true,
         balancers: Vec::new(),
         workers: Vec::new(),

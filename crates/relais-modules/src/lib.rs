@@ -196,6 +196,7 @@ pub static PHASES: Phases = Phases {
     access: &[
         mod_allowmethods::access,
         mod_ssl::access,
+        mod_ssl::identify,
         mod_authz_core::access,
     ],
     // httpd: mod_proxy's fixup runs after per-directory rewriting, then

@@ -216,6 +216,8 @@ pub struct HostSpec {
     pub proxy_tls: Option<Arc<crate::tls::ProxyTlsSpec>>,
     /// `SSLStrictSNIVHostCheck`.
     pub strict_sni: bool,
+    /// `SSLVHostSNIPolicy`.
+    pub sni_policy: crate::tls::SniPolicy,
     /// `TraceEnable Off` refuses TRACE with 405.
     pub trace_enabled: bool,
     /// The balancers that the host's requests can be sent to.

@@ -128,6 +128,20 @@ pub enum CrlCheck {
     Chain,
 }
 
+/// `SSLVHostSNIPolicy`: whether a request may be for another host than its handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum SniPolicy {
+    /// Never.
+    Strict,
+    /// When both hosts have the same certificates, protocols, suites and demands on clients.
+    #[default]
+    Secure,
+    /// When both hosts demand the same of clients.
+    AuthOnly,
+    /// Always.
+    Insecure,
+}
+
 /// The server's side of TLS, for a host with `SSLEngine on`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsSpec {
@@ -157,6 +171,8 @@ pub struct TlsSpec {
     pub hints: Vec<FileSpec>,
     /// `SSLOpenSSLConfCmd Curves`, by name and in order; empty for the default.
     pub groups: Vec<&'static str>,
+    /// `SSLCertificateWatch`, of relais' own: files that change are read again.
+    pub watch: bool,
 }
 
 /// The client's side of TLS, for a host with `SSLProxyEngine on`.
@@ -176,6 +192,8 @@ pub struct ProxyTlsSpec {
     pub suites: Vec<CipherSuite>,
     /// `SSLProxyMachineCertificateFile`: certificates with their keys.
     pub machine: Vec<FileSpec>,
+    /// `SSLProxyMachineCertificatePath`: folders of such files.
+    pub machine_paths: Vec<FileSpec>,
     /// `SSLProxyMachineCertificateChainFile`.
     pub machine_chain: Option<FileSpec>,
 }
@@ -186,6 +204,8 @@ pub trait TlsFacts: fmt::Debug {
     fn variable(&self, name: &str) -> Option<String>;
     /// Whether a client has shown a certificate that was found good.
     fn is_verified(&self) -> bool;
+    /// The subject of the client's certificate in OpenSSL's old form, `/C=DE/O=Org/CN=name`.
+    fn subject_line(&self) -> Option<String>;
     /// The host whose certificate was shown, as its place in the site.
     fn host(&self) -> usize;
     /// The host that the client asked for in the handshake, lower case.

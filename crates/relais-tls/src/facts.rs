@@ -74,6 +74,16 @@ impl TlsFacts for Facts {
         !self.peer.is_empty()
     }
 
+    fn subject_line(&self) -> Option<String> {
+        let (_, parsed) = X509Certificate::from_der(self.peer.first()?).ok()?;
+        let parts = attributes(parsed.subject()).into_iter();
+        Some(
+            parts
+                .map(|(short, value)| format!("/{short}={value}"))
+                .collect(),
+        )
+    }
+
     fn host(&self) -> usize {
         self.server.host()
     }

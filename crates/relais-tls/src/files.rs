@@ -1,6 +1,6 @@
 //! PEM files: certificates, keys, revocation lists.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use relais_conf::Span;
@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 
 use crate::Problem;
+use crate::secret::{self, PassPhrase};
 
 /// A certificate of our own with its chain and its key.
 ///
@@ -21,7 +22,7 @@ pub(crate) fn certified_key(
     file: &FileSpec,
     key: Option<&FileSpec>,
     chain: Option<&FileSpec>,
-    pass_phrase: Option<&Path>,
+    phrase: PassPhrase<'_>,
 ) -> Result<CertifiedKey, Problem> {
     let text = read(file)?;
     let mut certificates = certificates_of(&text, file)?;
@@ -30,7 +31,7 @@ pub(crate) fn certified_key(
     }
     let key_file = key.unwrap_or(file);
     let key_text = if key.is_some() { read(key_file)? } else { text };
-    let der = private_key(&key_text, key_file, pass_phrase)?;
+    let der = private_key(&key_text, key_file, phrase)?;
     let signing = any_supported_type(&der).map_err(|error| {
         Problem::new(
             "RC0511",
@@ -66,11 +67,10 @@ pub(crate) fn certified_key(
 fn private_key(
     text: &[u8],
     file: &FileSpec,
-    pass_phrase: Option<&Path>,
+    phrase: PassPhrase<'_>,
 ) -> Result<PrivateKeyDer<'static>, Problem> {
-    let contains = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-    if contains(b"BEGIN ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED") {
-        return decrypted(file, pass_phrase);
+    if secret::is_encrypted(text) {
+        return secret::decrypt(text, file, phrase);
     }
     PrivateKeyDer::from_pem_slice(text).map_err(|_| {
         Problem::new(
@@ -82,23 +82,6 @@ fn private_key(
             ),
         )
     })
-}
-
-fn decrypted(
-    file: &FileSpec,
-    pass_phrase: Option<&Path>,
-) -> Result<PrivateKeyDer<'static>, Problem> {
-    let message = match pass_phrase {
-        None => format!(
-            "the private key in {} is encrypted, and nobody can be asked for its pass phrase",
-            shown(file)
-        ),
-        Some(_) => format!(
-            "the private key in {} is encrypted, which relais does not read yet: decrypt it with `openssl pkey`",
-            shown(file)
-        ),
-    };
-    Err(Problem::new("RC0513", file.span, message))
 }
 
 /// All certificates of a file, of which there must be one.
@@ -156,7 +139,7 @@ pub(crate) fn revocations(
 
 /// The files of folders that OpenSSL would find by their hash (`c_rehash`):
 /// names that end in `.0`, `.r0` and so on; a folder without any is taken whole.
-fn members(folders: &[FileSpec]) -> Result<Vec<FileSpec>, Problem> {
+pub(crate) fn members(folders: &[FileSpec]) -> Result<Vec<FileSpec>, Problem> {
     let mut files = Vec::new();
     for folder in folders {
         let entries =
@@ -186,14 +169,17 @@ fn read(file: &FileSpec) -> Result<Vec<u8>, Problem> {
 }
 
 fn unreadable(file: &FileSpec, error: &std::io::Error) -> Problem {
-    Problem::new(
-        "RC0510",
-        file.span,
-        format!("cannot read {}: {error}", shown(file)),
-    )
+    Problem {
+        denied: error.kind() == std::io::ErrorKind::PermissionDenied,
+        ..Problem::new(
+            "RC0510",
+            file.span,
+            format!("cannot read {}: {error}", shown(file)),
+        )
+    }
 }
 
-fn shown(file: &FileSpec) -> std::path::Display<'_> {
+pub(crate) fn shown(file: &FileSpec) -> std::path::Display<'_> {
     file.path.display()
 }
 

@@ -8,12 +8,18 @@ mod client;
 mod facts;
 mod files;
 mod names;
+mod secret;
 mod server;
 mod verify;
+mod watch;
 
 pub use client::ClientTls;
 pub use facts::Facts;
 pub use server::ServerTls;
+pub use watch::Renewal;
+
+use server::Wanted;
+use watch::Watched;
 
 use std::sync::Arc;
 
@@ -27,10 +33,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("RC0510", "a file of TLS cannot be read"),
     ("RC0511", "a file of TLS does not hold what it should"),
     ("RC0512", "a private key does not belong to its certificate"),
-    (
-        "RC0513",
-        "a private key is encrypted and nothing tells the pass phrase",
-    ),
+    ("RC0513", "a private key is encrypted and does not decrypt"),
     ("RC0514", "TLS cannot be set up in this way"),
 ];
 
@@ -43,6 +46,8 @@ pub struct Problem {
     pub span: Span,
     /// What is wrong.
     pub message: String,
+    /// The process has not the right to read the file.
+    denied: bool,
 }
 
 impl Problem {
@@ -51,6 +56,7 @@ impl Problem {
             code,
             span,
             message: message.into(),
+            denied: false,
         }
     }
 
@@ -64,15 +70,16 @@ impl Problem {
 /// What the handshakes of a whole site need, by the host's place in it.
 #[derive(Default)]
 pub struct SiteTls {
-    servers: Vec<Option<Arc<ServerTls>>>,
+    servers: Vec<Option<Watched>>,
     clients: Vec<Option<Arc<ClientTls>>>,
+    kept: Vec<Problem>,
 }
 
 impl SiteTls {
     /// The server's side of a host with `SSLEngine on`.
     #[must_use]
-    pub fn server(&self, host: usize) -> Option<&Arc<ServerTls>> {
-        self.servers.get(host)?.as_ref()
+    pub fn server(&self, host: usize) -> Option<Arc<ServerTls>> {
+        self.servers.get(host)?.as_ref().map(Watched::current)
     }
 
     /// The client's side of a host with `SSLProxyEngine on`.
@@ -87,25 +94,52 @@ impl SiteTls {
     pub fn any_client(&self) -> Option<&Arc<ClientTls>> {
         self.clients.iter().flatten().next()
     }
+
+    /// What could not be read on a reload because the process has given up its rights since the start; the hosts keep
+    /// what they had.
+    #[must_use]
+    pub fn kept(&self) -> &[Problem] {
+        &self.kept
+    }
+
+    /// Whether any host has `SSLCertificateWatch on`.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        self.servers.iter().flatten().any(Watched::watches)
+    }
+
+    /// Reads the files of the hosts with `SSLCertificateWatch on` again where they have changed, and uses them for the
+    /// handshakes from now on. To be called now and then: files that are still being written are left alone until two
+    /// looks find them the same. The answer tells of each host whose files were read.
+    pub fn look(&self) -> Vec<Renewal> {
+        let servers = self.servers.iter().flatten();
+        servers.filter_map(Watched::look).collect()
+    }
 }
 
-/// Reads the files that a site's TLS needs.
+/// Reads the files that a site's TLS needs. Hosts that were in `before` with the same settings keep their sessions.
 ///
 /// # Errors
 /// All that is wrong with them.
-pub fn load(site: &Site) -> Result<SiteTls, Vec<Problem>> {
+pub fn load(site: &Site, before: Option<&SiteTls>) -> Result<SiteTls, Vec<Problem>> {
     let mut loaded = SiteTls::default();
     let mut problems: Vec<Problem> = Vec::new();
     for host in &site.hosts {
-        let server = match &host.spec.tls {
-            Some(spec) => ServerTls::load(spec, host.index, &host.spec.protocols)
-                .map(|tls| Some(Arc::new(tls)))
-                .unwrap_or_else(|problem| {
+        let server = Wanted::of(host).and_then(|wanted| {
+            let servers = before.map_or(&[][..], |before| &before.servers);
+            let mut old = servers.iter().flatten().map(Watched::current);
+            let old = old.find(|old| old.is_for(&wanted));
+            match Watched::load(wanted, old.as_deref()) {
+                Ok((server, kept)) => {
+                    loaded.kept.extend(kept);
+                    Some(server)
+                }
+                Err(problem) => {
                     add(&mut problems, problem);
                     None
-                }),
-            None => None,
-        };
+                }
+            }
+        });
         loaded.servers.push(server);
         // A host that sets nothing of its own shares the client's side of the
         // main server, and with it the sessions that may be resumed.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use relais_policy::ProtocolsSpec;
 use relais_policy::tls::{CrlCheck, TlsSpec, Verify};
+use relais_policy::{Host, HostSpec, ProtocolsSpec};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SignatureAlgorithm};
 
 use crate::files::{self, Keys, refused};
+use crate::secret::PassPhrase;
 use crate::{Problem, names};
 
 /// What the handshakes with a host's clients need.
@@ -21,16 +22,56 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     /// The same with the protocols the other way round, where the client's order counts.
     reversed: Option<Arc<ServerConfig>>,
-    host: usize,
+    wanted: Wanted,
     keys: Keys,
 }
 
+/// What the configuration says about a host's TLS.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) spec: TlsSpec,
+    pub(crate) protocols: ProtocolsSpec,
+    /// The host's place in the site.
+    pub(crate) host: usize,
+    /// The host as `name:port`.
+    pub(crate) name: String,
+}
+
+impl Wanted {
+    /// `None` for a host without TLS.
+    pub(crate) fn of(host: &Host) -> Option<Self> {
+        let HostSpec {
+            tls,
+            protocols,
+            server_name,
+            server_port,
+            ..
+        } = &host.spec;
+        Some(Self {
+            spec: TlsSpec::clone(tls.as_ref()?),
+            protocols: protocols.clone(),
+            host: host.index,
+            name: format!("{server_name}:{}", server_port.unwrap_or(443)),
+        })
+    }
+
+    /// Whether another configuration says the same, wherever in a file it does.
+    fn is_same(&self, other: &Self) -> bool {
+        let moved = TlsSpec {
+            span: self.spec.span,
+            ..other.spec.clone()
+        };
+        self.name == other.name && self.protocols == other.protocols && self.spec == moved
+    }
+}
+
 impl ServerTls {
-    pub(crate) fn load(
-        spec: &TlsSpec,
-        host: usize,
-        protocols: &ProtocolsSpec,
-    ) -> Result<Self, Problem> {
+    /// Reads a host's files. Where sessions need not be asked again who the client is, those of `before` can be
+    /// resumed.
+    pub(crate) fn load(wanted: &Wanted, before: Option<&Self>) -> Result<Self, Problem> {
+        let Wanted {
+            spec, protocols, ..
+        } = wanted;
         if spec.certificates.is_empty() {
             let message = "SSLEngine is on, and no SSLCertificateFile says who the server is";
             return Err(Problem::new("RC0501", spec.span, message));
@@ -41,7 +82,10 @@ impl ServerTls {
                 file,
                 key.as_ref(),
                 spec.chain.as_ref(),
-                spec.pass_phrase.as_deref(),
+                PassPhrase {
+                    program: spec.pass_phrase.as_deref(),
+                    host: &wanted.name,
+                },
             )?;
             keys.push(Arc::new(certified));
         }
@@ -59,16 +103,7 @@ impl ServerTls {
         config.ignore_client_order = spec.honor_order;
         config.enable_secret_extraction = true;
         config.alpn_protocols = protocols.alpn().into_iter().map(<[u8]>::to_vec).collect();
-        match spec.cache {
-            Some(sessions) => config.session_storage = ServerSessionMemoryCache::new(sessions),
-            None => config.session_storage = Arc::new(NoServerSessionStorage {}),
-        }
-        if spec.tickets {
-            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
-                .map_err(|error| refused(spec.span, error))?;
-        } else if spec.cache.is_none() {
-            config.send_tls13_tickets = 0;
-        }
+        remember(spec, &mut config, before)?;
         let reversed = (!protocols.honor_order).then(|| {
             let mut reversed = config.clone();
             reversed.alpn_protocols.reverse();
@@ -77,9 +112,27 @@ impl ServerTls {
         Ok(Self {
             config: Arc::new(config),
             reversed,
-            host,
+            wanted: wanted.clone(),
             keys,
         })
+    }
+
+    /// Whether this is what a host wants now.
+    pub(crate) fn is_for(&self, wanted: &Wanted) -> bool {
+        self.wanted.is_same(wanted)
+    }
+
+    /// The same at another place of the site.
+    pub(crate) fn at(&self, host: usize) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            reversed: self.reversed.clone(),
+            wanted: Wanted {
+                host,
+                ..self.wanted.clone()
+            },
+            keys: self.keys.clone(),
+        }
     }
 
     /// For a handshake with a client that names these protocols (RFC 7301), the one it prefers first.
@@ -98,7 +151,7 @@ impl ServerTls {
     /// The host's place in the site.
     #[must_use]
     pub fn host(&self) -> usize {
-        self.host
+        self.wanted.host
     }
 
     /// The host's own certificate, as it is shown first.
@@ -106,6 +159,33 @@ impl ServerTls {
         let key = self.keys.first()?;
         key.cert.first().map(|certificate| &**certificate)
     }
+}
+
+/// How sessions are resumed. The keys of tickets and the sessions themselves go on over a reload; rustls makes new keys
+/// every six hours and takes the last ones as long again. A session of a client that had to prove who it is starts
+/// anew, because a certificate may have been revoked meanwhile.
+fn remember(
+    spec: &TlsSpec,
+    config: &mut ServerConfig,
+    before: Option<&ServerTls>,
+) -> Result<(), Problem> {
+    if let Some(before) = before.filter(|_| spec.client.verify == Verify::None) {
+        config.session_storage = Arc::clone(&before.config.session_storage);
+        config.ticketer = Arc::clone(&before.config.ticketer);
+        config.send_tls13_tickets = before.config.send_tls13_tickets;
+        return Ok(());
+    }
+    match spec.cache {
+        Some(sessions) => config.session_storage = ServerSessionMemoryCache::new(sessions),
+        None => config.session_storage = Arc::new(NoServerSessionStorage {}),
+    }
+    if spec.tickets {
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+            .map_err(|error| refused(spec.span, error))?;
+    } else if spec.cache.is_none() {
+        config.send_tls13_tickets = 0;
+    }
+    Ok(())
 }
 
 /// How clients prove who they are; `None` where they are not asked.

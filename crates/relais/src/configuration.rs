@@ -23,6 +23,27 @@ const DEFAULT_FILE: &str = "/etc/relais/relais.conf";
 /// # Errors
 /// When the current folder cannot be known.
 pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
+    let options = options(arguments)?;
+    Ok(if arguments.offline {
+        relais_modules::configure_offline(options, &DiskFiles)
+    } else {
+        configure(options, &DiskFiles)
+    })
+}
+
+/// The same for a reload, which reads the files of TLS by itself: it knows those that are in force.
+///
+/// # Errors
+/// When the current folder cannot be known.
+pub(crate) fn read_again(arguments: &Arguments) -> Result<Configuration, Failure> {
+    Ok(relais_modules::configure(
+        options(arguments)?,
+        &DiskFiles,
+        &resolve,
+    ))
+}
+
+fn options(arguments: &Arguments) -> Result<Options, Failure> {
     let here = std::env::current_dir()
         .map_err(|error| format!("cannot tell the current folder: {error}"))?;
     let file = arguments
@@ -35,25 +56,20 @@ pub(crate) fn read(arguments: &Arguments) -> Result<Configuration, Failure> {
         root.unwrap_or_else(|| file.parent().map_or_else(|| here.clone(), PathBuf::from));
     let variables = Variables::beside(&file, &DiskFiles);
     let environment = move |name: &str| environment(name).or_else(|| variables.get(name));
-    let options = Options {
+    Ok(Options {
         server_root,
         defines: arguments.defines.clone(),
         before: arguments.before.clone(),
         after: arguments.after.clone(),
         environment: Box::new(environment),
         ..Options::new(file)
-    };
-    Ok(if arguments.offline {
-        relais_modules::configure_offline(options, &DiskFiles)
-    } else {
-        configure(options, &DiskFiles)
     })
 }
 
 /// Reads a configuration and says what is wrong with it.
 pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
     let mut configuration = relais_modules::configure(options, files, &resolve);
-    if let Err(found) = load_tls(&configuration) {
+    if let Err(found) = load_tls(&configuration, None) {
         for diagnostic in found.iter() {
             configuration.diagnostics.push(diagnostic.clone());
         }
@@ -66,15 +82,18 @@ pub(crate) fn configure(options: Options, files: &dyn Files) -> Configuration {
 }
 
 /// Reads the certificates and keys that a configuration names; of one without
-/// a site there is nothing to read.
+/// a site there is nothing to read. `before` is what is in force.
 ///
 /// # Errors
 /// All that is wrong with them.
-pub(crate) fn load_tls(configuration: &Configuration) -> Result<SiteTls, Diagnostics> {
+pub(crate) fn load_tls(
+    configuration: &Configuration,
+    before: Option<&SiteTls>,
+) -> Result<SiteTls, Diagnostics> {
     let Some(site) = &configuration.site else {
         return Ok(SiteTls::default());
     };
-    relais_tls::load(site).map_err(|problems| {
+    relais_tls::load(site, before).map_err(|problems| {
         let mut diagnostics = Diagnostics::new();
         for problem in &problems {
             diagnostics.push(problem.diagnostic());

@@ -6,13 +6,14 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use relais_front::{WorkerHandle, listen};
 use relais_modules::Configuration;
 use relais_telemetry::Level;
 use relais_tunnel::{Engine, EngineHandle};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::MissedTickBehavior;
 
 use crate::cli::Arguments;
 use crate::configuration;
@@ -41,7 +42,7 @@ pub(crate) fn foreground(arguments: &Arguments) -> Outcome {
     if arguments.detached {
         process::tell_ready().map_err(|error| format!("nobody waits for the start: {error}"))?;
     }
-    serve(ears, &mut server, &|| configuration::read(arguments));
+    serve(ears, &mut server, &|| configuration::read_again(arguments));
     drop(pid_file);
     Ok(())
 }
@@ -92,7 +93,7 @@ fn start(
     threads: usize,
     desk: &UnboundedSender<Ask>,
 ) -> Result<(Server, Option<PidFile>), Failure> {
-    let tls = configuration::load_tls(&configuration);
+    let tls = configuration::load_tls(&configuration, None);
     let (Some(site), Ok(tls)) = (configuration.site, tls) else {
         return Err(Failure::Told);
     };
@@ -168,6 +169,9 @@ fn answer_on(
     }
 }
 
+/// How often `SSLCertificateWatch` looks at its files.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
+
 /// Hears signals until one ends the process.
 fn serve(ears: Ears, server: &mut Server, read: Reader<'_>) {
     let Ears {
@@ -176,8 +180,17 @@ fn serve(ears: Ears, server: &mut Server, read: Reader<'_>) {
         ..
     } = ears;
     runtime.block_on(async {
+        let mut looks = tokio::time::interval(CERTIFICATE_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match signals.next().await {
+            let heard = tokio::select! {
+                heard = signals.next() => heard,
+                _ = looks.tick() => {
+                    server.look_at_certificates();
+                    continue;
+                }
+            };
+            match heard {
                 Heard::Stop => return,
                 Heard::Drain => break,
                 Heard::Reload => drop(server.reload(read)),

@@ -124,7 +124,7 @@ impl Server {
     fn prepare(&self, read: Reader<'_>) -> Result<(Site, SiteTls), String> {
         let configuration = read().map_err(describe)?;
         let sources = &configuration.loaded.sources;
-        let tls = configuration::load_tls(&configuration);
+        let tls = configuration::load_tls(&configuration, Some(&self.generation.tls));
         let tls = tls.map_err(|found| found.render(sources))?;
         let Some(site) = configuration.site else {
             return Err(configuration.diagnostics.render(sources));
@@ -178,7 +178,34 @@ impl Server {
         }
     }
 
+    /// Puts certificates that have changed in force, where `SSLCertificateWatch` says so. Connections and tunnels keep
+    /// what they have.
+    pub(crate) fn look_at_certificates(&self) {
+        for renewal in self.generation.tls.look() {
+            let name = &renewal.name;
+            let (level, message) = match &renewal.problem {
+                None => (
+                    Level::Notice,
+                    format!("the certificates of {name} were read again"),
+                ),
+                Some(problem) => (
+                    Level::Error,
+                    format!(
+                        "{name} keeps its old certificates: {} [{}]",
+                        problem.message, problem.code
+                    ),
+                ),
+            };
+            let entry = Entry::new(level, "ssl", message.as_bytes());
+            self.generation.logs_of(renewal.host).error.log(&entry);
+        }
+    }
+
     fn exchange(&mut self, site: Site, tls: SiteTls, verdicts: &[Verdict]) -> Result<(), String> {
+        for problem in tls.kept() {
+            let message = format!("the certificate stays what it was: {}", problem.message);
+            self.log(Level::Warn, &message);
+        }
         let before = &self.generation.site.server;
         if fixed(before) != fixed(&site.server) {
             let message = "User, Group, PidFile and ListenBacklog change with the next start only";

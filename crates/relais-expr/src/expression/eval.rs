@@ -50,6 +50,9 @@ impl Run<'_> {
             Condition::Text(order, left, right) => {
                 self.pair(left, right, |left, right| order.holds(left.cmp(right)))
             }
+            Condition::ByLength(order, left, right) => self.pair(left, right, |left, right| {
+                order.holds(left.len().cmp(&right.len()).then_with(|| left.cmp(right)))
+            }),
             Condition::Integer(order, left, right) => self.pair(left, right, |left, right| {
                 order.holds(leading_integer(left).cmp(&leading_integer(right)))
             }),

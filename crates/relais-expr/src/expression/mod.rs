@@ -134,6 +134,16 @@ impl Expression {
         parse::health_condition(text).map(Self)
     }
 
+    /// Parses a condition of `SSLRequire`, whose comparisons (`<`, `lt` and `-lt` alike) compare texts by their length
+    /// first, as seen on httpd 2.4.71.
+    ///
+    /// # Errors
+    ///
+    /// [`ExprError`], for unknown names in httpd's words.
+    pub fn parse_ssl(text: &[u8]) -> Result<Self, ExprError> {
+        parse::ssl_condition(text).map(Self)
+    }
+
     /// Whether the condition holds.
     ///
     /// # Errors
@@ -177,6 +187,8 @@ enum Condition {
     Any(Vec<Self>),
     /// Text against text.
     Text(Order, Word, Word),
+    /// Text against text, of which the longer is the greater.
+    ByLength(Order, Word, Word),
     /// Both sides as C's `atoi` reads them.
     Integer(Order, Word, Word),
     In(Word, Vec<Word>),

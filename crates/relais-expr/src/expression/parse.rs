@@ -30,6 +30,24 @@ pub(super) fn health_condition(text: &[u8]) -> Parsed<Condition> {
     whole(parser)
 }
 
+/// The dialect of `SSLRequire`: every comparison is one of texts, and the longer text is the greater one.
+pub(super) fn ssl_condition(text: &[u8]) -> Parsed<Condition> {
+    condition(text).map(by_length)
+}
+
+fn by_length(condition: Condition) -> Condition {
+    let all = |list: Vec<Condition>| list.into_iter().map(by_length).collect();
+    match condition {
+        Condition::Text(order, left, right) | Condition::Integer(order, left, right) => {
+            Condition::ByLength(order, left, right)
+        }
+        Condition::Not(inner) => Condition::Not(Box::new(by_length(*inner))),
+        Condition::All(list) => Condition::All(all(list)),
+        Condition::Any(list) => Condition::Any(all(list)),
+        other => other,
+    }
+}
+
 pub(super) fn text(text: &[u8]) -> Parsed<Word> {
     Parser::new(text).string(None)
 }

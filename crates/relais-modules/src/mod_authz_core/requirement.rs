@@ -122,6 +122,10 @@ enum Provider {
     Method(Vec<&'static str>),
     /// A condition, and whether it asks for the user.
     Expr(Arc<Expression>, bool),
+    /// mod_ssl.html#authzproviders: the connection is encrypted.
+    Ssl,
+    /// The client has shown a certificate that was found good.
+    SslVerifyClient,
     User(Vec<Vec<u8>>),
     ValidUser,
     Group(Vec<Vec<u8>>),
@@ -203,6 +207,12 @@ impl Provider {
             "user" => names(rest).map(Self::User),
             "group" => names(rest).map(Self::Group),
             "valid-user" => Ok(Self::ValidUser),
+            "ssl" | "ssl-verify-client" if !words.is_empty() => Err(Problem::at(
+                rest.span(),
+                format!("Require {} takes no argument", name.lossy()),
+            )),
+            "ssl" => Ok(Self::Ssl),
+            "ssl-verify-client" => Ok(Self::SslVerifyClient),
             "host" if words.is_empty() => Err(Problem::at(
                 name.span(),
                 "'Require host' requires an argument",
@@ -217,7 +227,7 @@ impl Provider {
                 let names = names.map(|name| String::from_utf8_lossy(&name).into_owned());
                 Ok(Self::ForwardDns(names.collect()))
             }
-            "ssl" | "ssl-verify-client" | "file-owner" | "file-group" => Err(Problem::not_yet(
+            "file-owner" | "file-group" => Err(Problem::not_yet(
                 name.span(),
                 format!("Require {} is not implemented yet", name.lossy()),
             )),
@@ -261,6 +271,8 @@ impl Provider {
                 .any(|name| exchange.environment.get(name).is_some()),
             Self::Method(names) => methods::covers(names, exchange.head.method()),
             Self::Expr(expression, _) => holds(exchange, expression),
+            Self::Ssl => exchange.connection.secure,
+            Self::SslVerifyClient => exchange.tls.is_some_and(|tls| tls.is_verified()),
             Self::User(_) | Self::ValidUser | Self::Group(_) => {
                 return match exchange.user.clone() {
                     Some(user) => self.check_user(exchange, &user),

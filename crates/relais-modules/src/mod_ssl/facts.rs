@@ -1,7 +1,11 @@
 //! What a request is told of its connection's TLS, and what it may do with it.
 
-use relais_policy::tls::TlsSpec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as STANDARD_BASE64;
+use relais_expr::State;
+use relais_policy::tls::{SniPolicy, TlsSpec};
 use relais_policy::{Decision, Exchange, Flow, Respond};
+use relais_telemetry::Level;
 
 use super::Section;
 
@@ -19,8 +23,10 @@ pub(crate) fn post_read(exchange: &mut Exchange<'_>) -> Flow {
     }
     let shown = exchange.site.hosts.get(tls.host());
     let shown = shown.and_then(|host| host.spec.tls.as_deref());
+    let policy = exchange.host.spec.sni_policy;
     match (shown, exchange.host.spec.tls.as_deref()) {
-        (Some(shown), Some(asked)) if compatible(shown, asked) => Flow::Declined,
+        _ if policy == SniPolicy::Insecure => Flow::Declined,
+        (Some(shown), Some(asked)) if compatible(shown, asked, policy) => Flow::Declined,
         _ => {
             let message = "AH02032: the host of the request and that of the TLS handshake have no compatible SSL setup";
             Flow::Decide(Decision::Respond(Respond::logged(421, message)))
@@ -28,9 +34,13 @@ pub(crate) fn post_read(exchange: &mut Exchange<'_>) -> Flow {
     }
 }
 
-/// Whether the certificate and the demands of one host do for another
-/// (`SSLVHostSNIPolicy secure`).
-fn compatible(shown: &TlsSpec, asked: &TlsSpec) -> bool {
+/// Whether the certificate and the demands of one host do for another.
+fn compatible(shown: &TlsSpec, asked: &TlsSpec, policy: SniPolicy) -> bool {
+    match policy {
+        SniPolicy::Strict => return false,
+        SniPolicy::AuthOnly => return shown.client == asked.client,
+        SniPolicy::Secure | SniPolicy::Insecure => {}
+    }
     let files = |spec: &TlsSpec| -> Vec<std::path::PathBuf> {
         let pairs = spec.certificates.iter();
         pairs.map(|(file, _)| file.path.clone()).collect()
@@ -41,14 +51,70 @@ fn compatible(shown: &TlsSpec, asked: &TlsSpec) -> bool {
         && shown.client == asked.client
 }
 
-/// `ssl_hook_Access`: `SSLRequireSSL`.
+/// `ssl_hook_Access`: `SSLRequireSSL`, and `SSLRequire` where there is TLS.
 pub(crate) fn access(exchange: &mut Exchange<'_>) -> Flow {
     let section: &Section = exchange.section_settings();
     if section.require_ssl && !exchange.connection.secure {
         let message = "AH02219: access failed, reason: SSL connection required";
         return Flow::Decide(Decision::Respond(Respond::logged(403, message)));
     }
+    if exchange.tls.is_none() {
+        return Flow::Declined;
+    }
+    let section: &Section = exchange.section_settings();
+    let requires = section.requires.clone();
+    let failed = requires.into_iter().find(|(expression, _)| {
+        let result = expression.eval(exchange, &mut State::default());
+        !result.unwrap_or(false)
+    });
+    match failed {
+        None => Flow::Declined,
+        Some((_, text)) => {
+            exchange.note("ssl", Level::Info, || {
+                format!("AH02228: Failed expression: {text}")
+            });
+            let message =
+                "AH02229: access failed, reason: SSL requirement expression not fulfilled";
+            Flow::Decide(Decision::Respond(Respond::logged(403, message)))
+        }
+    }
+}
+
+/// `ssl_hook_UserCheck`, for `SSLOptions +FakeBasicAuth`: the subject of the client's certificate stands for a user
+/// whose password is `password`.
+pub(crate) fn identify(exchange: &mut Exchange<'_>) -> Flow {
+    let section: &Section = exchange.section_settings();
+    if !section.fake_basic.unwrap_or(false) {
+        return Flow::Declined;
+    }
+    let Some(tls) = exchange.tls else {
+        return Flow::Declined;
+    };
+    if claims_a_subject(exchange.fields().get("Authorization").unwrap_or_default()) {
+        let message = "AH02036: the client tries to pass a certificate's subject as a user name";
+        return Flow::Decide(Decision::Respond(Respond::logged(403, message)));
+    }
+    let Some(subject) = tls.subject_line() else {
+        return Flow::Declined;
+    };
+    let credentials = STANDARD_BASE64.encode(format!("{subject}:password"));
+    let value = format!("Basic {credentials}").into_bytes();
+    // Base64 has nothing that a field must not have.
+    let _ = exchange.fields_mut().set("Authorization", value);
     Flow::Declined
+}
+
+/// Whether credentials are of the kind that [`identify`] makes, which nobody may send.
+fn claims_a_subject(field: &[u8]) -> bool {
+    let Some((scheme, rest)) = field.split_at_checked(6) else {
+        return false;
+    };
+    let decoded = STANDARD_BASE64
+        .decode(rest.trim_ascii())
+        .unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"basic ")
+        && decoded.starts_with(b"/")
+        && decoded.ends_with(b":password")
 }
 
 /// `ssl_hook_Fixup`: variables of the environment, and `SSLUserName`.
@@ -133,4 +199,12 @@ const STANDARD: &[&str] = &[
 ];
 
 /// `SSLOptions +ExportCertData`.
-const CERTIFICATES: &[&str] = &["SSL_SERVER_CERT", "SSL_CLIENT_CERT"];
+const CERTIFICATES: &[&str] = &[
+    "SSL_SERVER_CERT",
+    "SSL_CLIENT_CERT",
+    "SSL_CLIENT_CERT_CHAIN_0",
+    "SSL_CLIENT_CERT_CHAIN_1",
+    "SSL_CLIENT_CERT_CHAIN_2",
+    "SSL_CLIENT_CERT_CHAIN_3",
+    "SSL_CLIENT_CERT_CHAIN_4",
+];

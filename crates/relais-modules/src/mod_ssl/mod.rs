@@ -8,15 +8,16 @@ mod facts;
 mod protocols;
 mod table;
 
-pub(crate) use facts::{access, fixup, post_read};
+pub(crate) use facts::{access, fixup, identify, post_read};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relais_conf::{Diagnostic, Diagnostics, Span};
+use relais_expr::Expression;
 use relais_policy::tls::{
-    CipherSuite, CrlCheck, FileSpec, Protocols, ProxyTlsSpec, TlsSpec, Trust, Verify,
+    CipherSuite, CrlCheck, FileSpec, Protocols, ProxyTlsSpec, SniPolicy, TlsSpec, Trust, Verify,
 };
 use relais_policy::{Directive, HostSpec, Module, SiteDraft};
 
@@ -51,8 +52,10 @@ pub struct Host {
     cache: Option<Option<usize>>,
     session_timeout: Option<Duration>,
     strict_sni: Option<bool>,
+    sni_policy: Option<SniPolicy>,
     hints: Vec<FileSpec>,
     groups: Vec<&'static str>,
+    watch: Option<bool>,
     server: Side,
     proxy_engine: Option<(bool, Span)>,
     proxy: Side,
@@ -60,6 +63,7 @@ pub struct Host {
     check_cn: Option<bool>,
     check_expire: Option<bool>,
     machine: Vec<FileSpec>,
+    machine_paths: Vec<FileSpec>,
     machine_chain: Option<FileSpec>,
 }
 
@@ -67,6 +71,9 @@ pub struct Host {
 #[derive(Clone, Default, Debug)]
 pub struct Section {
     require_ssl: bool,
+    /// `SSLRequire`, each with its text.
+    requires: Vec<(Arc<Expression>, String)>,
+    fake_basic: Option<bool>,
     std_env: Option<bool>,
     export_certificates: Option<bool>,
     user_name: Option<String>,
@@ -98,8 +105,10 @@ impl Module for Ssl {
             cache: outer.cache,
             session_timeout: inner.session_timeout.or(outer.session_timeout),
             strict_sni: inner.strict_sni.or(outer.strict_sni),
+            sni_policy: outer.sni_policy,
             hints: either(inner.hints, outer.hints),
             groups: either(inner.groups, outer.groups),
+            watch: inner.watch.or(outer.watch),
             server: inner.server.over(outer.server),
             proxy_engine: inner.proxy_engine.or(outer.proxy_engine),
             proxy: inner.proxy.over(outer.proxy),
@@ -107,6 +116,7 @@ impl Module for Ssl {
             check_cn: inner.check_cn.or(outer.check_cn),
             check_expire: inner.check_expire.or(outer.check_expire),
             machine: either(inner.machine, outer.machine),
+            machine_paths: either(inner.machine_paths, outer.machine_paths),
             machine_chain: inner.machine_chain.or(outer.machine_chain),
         }
     }
@@ -114,6 +124,8 @@ impl Module for Ssl {
     fn merge_section(outer: &Section, inner: &Section) -> Section {
         Section {
             require_ssl: outer.require_ssl || inner.require_ssl,
+            requires: [&outer.requires[..], &inner.requires].concat(),
+            fake_basic: inner.fake_basic.or(outer.fake_basic),
             std_env: inner.std_env.or(outer.std_env),
             export_certificates: inner.export_certificates.or(outer.export_certificates),
             user_name: inner.user_name.clone().or_else(|| outer.user_name.clone()),
@@ -137,6 +149,7 @@ impl Module for Ssl {
 
     fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
         spec.strict_sni = host.strict_sni.unwrap_or(false);
+        spec.sni_policy = host.sni_policy.unwrap_or_default();
         spec.tls = match host.engine {
             Some((true, span)) => Some(Arc::new(host.tls(span))),
             _ => None,
@@ -224,6 +237,7 @@ impl Host {
             client: self.server.trust(),
             hints: self.hints.clone(),
             groups: self.groups.clone(),
+            watch: self.watch.unwrap_or(false),
         }
     }
 
@@ -237,6 +251,7 @@ impl Host {
             protocols: self.proxy.protocols.unwrap_or_default(),
             suites: self.proxy.suites(),
             machine: self.machine.clone(),
+            machine_paths: self.machine_paths.clone(),
             machine_chain: self.machine_chain.clone(),
         }
     }

@@ -1,7 +1,10 @@
 //! The directives of mod_ssl, and how their arguments are read.
 
+use std::sync::Arc;
+
 use relais_conf::{Diagnostic, Text};
-use relais_policy::tls::{CrlCheck, FileSpec, Verify};
+use relais_expr::Expression;
+use relais_policy::tls::{CrlCheck, FileSpec, SniPolicy, Verify};
 use relais_policy::{Context, Directive, Problem, Set, SetResult, Slot};
 
 use super::protocols::protocols;
@@ -55,6 +58,20 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
         refuses: &["SSLCertificateChainFile", "SSLCertificateChainFile a b"],
         set: Set::Take1(|slot, word| {
             slot.host.chain = Some(file(slot, word));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: "SSLCertificateWatch",
+        syntax: "SSLCertificateWatch on|off",
+        context: Context::HOST,
+        default: Some("off"),
+        doc: "Whether the files of certificates, keys, trusted certificates and revocation lists are read again when \
+              they change, without a reload. This directive is relais' own.",
+        accepts: &["SSLCertificateWatch on", "SSLCertificateWatch Off"],
+        refuses: &["SSLCertificateWatch", "SSLCertificateWatch x"],
+        set: Set::Flag(|slot, on| {
+            slot.host.watch = Some(on);
             Ok(())
         }),
     },
@@ -193,6 +210,32 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
         refuses: &["SSLStrictSNIVHostCheck", "SSLStrictSNIVHostCheck x"],
         set: Set::Flag(|slot, on| {
             slot.host.strict_sni = Some(on);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: "SSLVHostSNIPolicy",
+        syntax: "SSLVHostSNIPolicy strict|secure|authonly|insecure",
+        context: Context::SERVER,
+        default: Some("secure"),
+        doc: "Whether a request may be for another host than the one that its handshake was for; if not, 421.",
+        accepts: &[
+            "SSLVHostSNIPolicy strict",
+            "SSLVHostSNIPolicy secure",
+            "SSLVHostSNIPolicy authonly",
+            "SSLVHostSNIPolicy insecure",
+        ],
+        refuses: &["SSLVHostSNIPolicy", "SSLVHostSNIPolicy always"],
+        set: Set::Take1(|slot, word| {
+            const ALL: [SniPolicy; 4] = [
+                SniPolicy::Strict,
+                SniPolicy::Secure,
+                SniPolicy::AuthOnly,
+                SniPolicy::Insecure,
+            ];
+            let names = ["strict", "secure", "authonly", "insecure"];
+            let index = values::choice(word, "SSLVHostSNIPolicy", &names)?;
+            slot.host.sni_policy = ALL.get(index).copied();
             Ok(())
         }),
     },
@@ -534,6 +577,22 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
         }),
     },
     Directive {
+        name: "SSLProxyMachineCertificatePath",
+        syntax: "SSLProxyMachineCertificatePath directory-path",
+        context: Context::HOST,
+        default: None,
+        doc: "A folder of certificates with their keys, to be shown to origins that ask.",
+        accepts: &["SSLProxyMachineCertificatePath /etc/ssl/x"],
+        refuses: &[
+            "SSLProxyMachineCertificatePath",
+            "SSLProxyMachineCertificatePath a b",
+        ],
+        set: Set::Take1(|slot, word| {
+            slot.host.machine_paths.push(file(slot, word));
+            Ok(())
+        }),
+    },
+    Directive {
         name: "SSLProxyMachineCertificateChainFile",
         syntax: "SSLProxyMachineCertificateChainFile file-path",
         context: Context::HOST,
@@ -554,17 +613,15 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
         syntax: "SSLOptions [+|-]option ...",
         context: Context::ANY,
         default: None,
-        doc: "What a request is told of its connection: StdEnvVars, ExportCertData.",
+        doc: "What a request is told of its connection (StdEnvVars, ExportCertData), and whether the client's \
+              certificate stands for a user name (FakeBasicAuth).",
         accepts: &[
             "SSLOptions +StdEnvVars",
             "SSLOptions +StdEnvVars +ExportCertData -StrictRequire",
             "SSLOptions +OptRenegotiate",
-        ],
-        refuses: &[
-            "SSLOptions",
-            "SSLOptions +Everything",
             "SSLOptions +FakeBasicAuth",
         ],
+        refuses: &["SSLOptions", "SSLOptions +Everything"],
         set: Set::Iterate(option),
     },
     Directive {
@@ -579,6 +636,20 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
             slot.section.require_ssl = true;
             Ok(())
         }),
+    },
+    Directive {
+        name: "SSLRequire",
+        syntax: "SSLRequire expression",
+        context: Context::DIRECTORY,
+        default: None,
+        doc: "A condition that requests over TLS have to meet; one that does not is refused with 403. The manual \
+              recommends `Require expr` in its place.",
+        accepts: &[
+            "SSLRequire %{SSL_CIPHER_USEKEYSIZE} >= 128",
+            "SSLRequire (%{SSL_CLIENT_S_DN_O} eq \"Org\" and %{SSL_CLIENT_S_DN_OU} in {\"A\", \"B\"})",
+        ],
+        refuses: &["SSLRequire", "SSLRequire %{SSL_CIPHER} eq"],
+        set: Set::Raw(require),
     },
     Directive {
         name: "SSLUserName",
@@ -881,13 +952,7 @@ fn option(slot: &mut Slot<'_, Ssl>, word: &Text) -> SetResult {
             slot.diagnostics
                 .push(Diagnostic::note("RC0203", word.span(), message));
         }
-        "fakebasicauth" if on => {
-            return Err(Problem::not_yet(
-                word.span(),
-                "SSLOptions FakeBasicAuth is not implemented yet",
-            ));
-        }
-        "fakebasicauth" => {}
+        "fakebasicauth" => slot.section.fake_basic = Some(on),
         _ => {
             return Err(Problem::at(
                 word.span(),
@@ -895,6 +960,23 @@ fn option(slot: &mut Slot<'_, Ssl>, word: &Text) -> SetResult {
             ));
         }
     }
+    Ok(())
+}
+
+/// The rest of the line, with or without quotes around it.
+fn require(slot: &mut Slot<'_, Ssl>, rest: &Text) -> SetResult {
+    let text = rest.trim();
+    if text.is_empty() {
+        return Err(Problem::new(
+            "SSLRequire takes one argument: the expression",
+        ));
+    }
+    let expression = Expression::parse_ssl(text.bytes()).map_err(|error| {
+        let message = format!("Cannot parse expression: {}", error.message);
+        Problem::at(text.span_of(error.range), message)
+    })?;
+    let shown = text.lossy().into_owned();
+    slot.section.requires.push((Arc::new(expression), shown));
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 mod balancers;
 mod browser;
+mod certificates;
 mod conformance;
 mod curl;
 mod desync;
@@ -27,3 +28,4 @@ mod tls;
 mod tunnels;
 mod websocket;
 mod workers;
+mod wss;

@@ -20,7 +20,7 @@ pub(crate) fn secure(origin: &str, more: &str) -> Site {
 }
 
 /// A certificate authority, certificates for two hosts and one for a client.
-fn certificates(dir: &Path) {
+pub(crate) fn certificates(dir: &Path) {
     openssl(
         dir,
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=CA -keyout ca.key -out ca.crt",
@@ -41,7 +41,7 @@ fn certificates(dir: &Path) {
     }
 }
 
-fn openssl(dir: &Path, arguments: &str) {
+pub(crate) fn openssl(dir: &Path, arguments: &str) {
     let mut command = Command::new("openssl");
     let output = command.current_dir(dir).args(arguments.split(' ')).output();
     let output = output.expect("run openssl");
@@ -52,7 +52,7 @@ fn openssl(dir: &Path, arguments: &str) {
     );
 }
 
-fn curl(proxy: &Running, host: &str, arguments: &[&str]) -> Output {
+pub(crate) fn curl(proxy: &Running, host: &str, arguments: &[&str]) -> Output {
     let port = proxy.address().port();
     let mut command = Command::new("curl");
     command.current_dir(proxy.site.dir.path());
@@ -74,11 +74,11 @@ fn curl(proxy: &Running, host: &str, arguments: &[&str]) -> Output {
     command.output().expect("run curl")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-fn available() -> bool {
+pub(crate) fn available() -> bool {
     installed(&[("curl", "curl"), ("openssl", "openssl")])
 }
 
