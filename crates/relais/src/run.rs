@@ -185,7 +185,7 @@ fn serve(ears: Ears, server: &mut Server, read: Reader<'_>) {
         loop {
             let heard = tokio::select! {
                 heard = signals.next() => heard,
-                _ = looks.tick() => {
+                _ = looks.tick(), if server.watches_certificates() => {
                     server.look_at_certificates();
                     continue;
                 }

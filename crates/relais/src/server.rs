@@ -178,6 +178,11 @@ impl Server {
         }
     }
 
+    /// Whether any host has `SSLCertificateWatch on`.
+    pub(crate) fn watches_certificates(&self) -> bool {
+        self.generation.tls.watches()
+    }
+
     /// Puts certificates that have changed in force, where `SSLCertificateWatch` says so. Connections and tunnels keep
     /// what they have.
     pub(crate) fn look_at_certificates(&self) {
