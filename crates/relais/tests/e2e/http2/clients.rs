@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use super::clear;
 use crate::harness::installed;
 use crate::harness::origin::Origin;
+use crate::harness::program::Running;
 use crate::python::{Server, has, python};
 use crate::tls::secure;
 
@@ -71,6 +72,35 @@ fn curl_begins_with_http_2_and_bodies_come_back_whole() {
             "HTTP/{version}"
         );
     }
+}
+
+#[test]
+fn files_arrive_whole_and_head_has_their_length() {
+    if !installed(&[("curl", "curl")]) {
+        return;
+    }
+    let proxy = Running::relais(
+        "Protocols h2c http/1.1\nDocumentRoot DIR/files\n<Directory DIR>\nRequire all granted\n</Directory>",
+    );
+    let dir = proxy.site.dir.join("files");
+    fs::create_dir_all(&dir).expect("create a folder");
+    let body = vec![b'f'; 3_000_000];
+    fs::write(dir.join("large"), &body).expect("write the file");
+    let url = format!("http://{}/large", proxy.address());
+    let output = run(
+        "curl",
+        &["-sS", "-m", "60", "--http2-prior-knowledge", &url],
+    );
+    assert!(output.stdout == body, "{} bytes", output.stdout.len());
+    let output = run(
+        "curl",
+        &["-sS", "-m", "60", "--http2-prior-knowledge", "-I", &url],
+    );
+    assert!(
+        said(&output).contains("content-length: 3000000\r\n"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]

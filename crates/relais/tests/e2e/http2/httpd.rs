@@ -15,7 +15,7 @@ fn start(program: Program, origin: &Origin) -> Running {
         "LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so\nProtocols h2c http/1.1\nH2WebSockets on\nTraceEnable off\n\
          LogFormat \"%r|%>s|%b|%H|%{{HTTP2}}e|%{{H2PUSH}}e|%{{H2_STREAM_ID}}e|%{{Host}}i\" h2\nCustomLog DIR/h2.log h2\n\
          Redirect /moved http://other.example/\nHeader set X-Set here\nRequestHeader set X-Stream \"%{{H2_STREAM_ID}}e\"\n\
-         <Location /denied>\nRequire all denied\n</Location>\nErrorDocument 403 gone\n\
+         Redirect gone /gone\nErrorDocument 410 /page\n<Location /denied>\nRequire all denied\n</Location>\nErrorDocument 403 gone\n\
          ProxyPass /ws ws://{address}/ws\nProxyPass / http://{address}/",
         address = origin.address
     );
@@ -58,7 +58,7 @@ fn requests_of_http_2_are_served_as_by_mod_http2() {
         start(Program::Relais, &origin),
         start(Program::Httpd, &origin),
     );
-    let rows: [(&[&str], &str); 12] = [
+    let rows: [(&[&str], &str); 13] = [
         (&[], "/page?a=b"),
         (&["-I"], "/page"),
         (&["-X", "DELETE"], "/page"),
@@ -81,6 +81,7 @@ fn requests_of_http_2_are_served_as_by_mod_http2() {
         ),
         (&[], "/moved/there"),
         (&[], "/denied"),
+        (&[], "/gone"),
         (&["-X", "TRACE"], "/trace"),
         (&["--path-as-is"], "/a/../b/%41?x"),
         (

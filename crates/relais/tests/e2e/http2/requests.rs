@@ -171,6 +171,54 @@ fn answers_without_content_end_with_their_head_and_lengths_hold() {
 }
 
 #[test]
+fn trailers_follow_the_content() {
+    let (origin, proxy) = started("");
+    let reply =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n";
+    origin.script([(reply.to_vec(), Then::Keep)]);
+    let mut client = Client::new(&proxy);
+    client.request(1, &get("/", &[]));
+    let data = client.next(DATA).expect("content");
+    assert_eq!((data.payload.as_slice(), data.ends()), (&b"ab"[..], false));
+    assert!(client.next(HEADERS).expect("trailers").ends());
+}
+
+#[test]
+fn failures_have_the_statuses_of_http_1() {
+    let origin = Origin::start();
+    let dead = crate::harness::program::dead_address();
+    let proxy = clear(
+        &format!("http://{}", origin.address),
+        &format!("Timeout 1\nProxyPass /dead http://{dead}/"),
+    );
+    let answer = |path: &str| {
+        let mut client = Client::new(&proxy);
+        client.request(1, &get(path, &[]));
+        client.answer(1).map(|(status, _)| status)
+    };
+    assert_eq!(answer("/dead"), Ok(503));
+    for (reply, then, status) in [
+        (&b""[..], Then::Close, 502),
+        (b"no HTTP at all\r\n\r\n", Then::Close, 502),
+        (b"HTTP/1.1 200", Then::Silence, 504),
+    ] {
+        origin.script([(reply.to_vec(), then)]);
+        assert_eq!(answer("/x"), Ok(status), "{}", reply.escape_ascii());
+    }
+    // A body that does not come.
+    let mut client = Client::new(&proxy);
+    let post = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "a"),
+    ];
+    client.open(1, &post);
+    client.send(DATA, 0, 1, b"some of it");
+    assert_eq!(client.answer(1).map(|(status, _)| status), Ok(408));
+}
+
+#[test]
 fn a_stream_that_the_client_resets_ends_its_connection_to_the_origin() {
     let (origin, proxy) = started("");
     origin.script([(
