@@ -246,11 +246,7 @@ impl Http1 {
         spec: &HostSpec,
         head: &mut RequestHead,
     ) -> Arrival {
-        let limits = Limits {
-            line: spec.limits.line,
-            field: spec.limits.field,
-            fields: spec.limits.fields,
-        };
+        let limits = limits(spec);
         let begun = Instant::now();
         let mut received = self.input.bytes().len();
         loop {
@@ -299,6 +295,15 @@ pub(crate) fn first_spec(site: &relais_policy::Site, local: SocketAddr) -> &Host
         .next()
         .unwrap_or_else(|| site.main())
         .spec
+}
+
+/// What a head may hold.
+pub(crate) const fn limits(spec: &HostSpec) -> Limits {
+    Limits {
+        line: spec.limits.line,
+        field: spec.limits.field,
+        fields: spec.limits.fields,
+    }
 }
 
 pub(crate) fn first_byte_limit(spec: &HostSpec) -> Duration {

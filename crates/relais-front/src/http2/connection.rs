@@ -1,6 +1,7 @@
 //! A connection of HTTP/2, from its preface to its end.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,14 +10,13 @@ use h2::ext::Protocol;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use relais_http1::Limits;
 use relais_policy::{Connection, HostSpec, Mode};
 use relais_telemetry::Level;
 use relais_tls::Facts;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::connection::{Http1, arrival, first_byte_limit, first_spec, linger};
+use crate::connection::{Http1, arrival, first_byte_limit, first_spec, limits, linger};
 use crate::handshake;
 use crate::http2::guard::PREFACE;
 use crate::http2::io::{Io, Seen};
@@ -188,6 +188,11 @@ async fn run(session: &Rc<Session>, mut frames: Frames, seen: &Seen) {
     let worker = &session.worker;
     let begun_with = worker.reloads.get();
     let mut stage = Stage::Serving;
+    // Kept from one request to the next, which has no need of any of them.
+    let mut changed = pin!(worker.changed.notified());
+    let mut reloaded = pin!(worker.reloaded.notified());
+    let mut flood = pin!(seen.flood.notified());
+    let mut look = pin!(tokio::time::sleep(Limit::of(session).look(session)));
     loop {
         let ends = worker.draining() || worker.reloads.get() != begun_with;
         if ends && matches!(stage, Stage::Serving) {
@@ -205,19 +210,25 @@ async fn run(session: &Rc<Session>, mut frames: Frames, seen: &Seen) {
             frames.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             stage = Stage::Ended(Instant::now());
         }
-        let look = Limit::of(session).look(session);
         tokio::select! {
             biased;
-            () = worker.changed.notified() => {}
-            () = worker.reloaded.notified() => {}
+            () = &mut changed => changed.set(worker.changed.notified()),
+            () = &mut reloaded => reloaded.set(worker.reloaded.notified()),
             accepted = frames.accept() => match accepted {
-                Some(Ok((request, respond))) => begin(session, request, respond),
+                Some(Ok((request, respond))) => {
+                    if begin(session, request, respond) == 0 {
+                        // From now on another limit holds.
+                        let next = Limit::of(session).look(session);
+                        look.as_mut().reset(Instant::now() + next);
+                    }
+                }
                 // A clean end, or an error that the client was told of.
                 Some(Err(_)) | None => return,
             },
-            () = seen.flood.notified() => {}
-            () = tokio::time::sleep(look) => {
+            () = &mut flood => flood.set(seen.flood.notified()),
+            () = &mut look => {
                 let limits = Limit::of(session);
+                look.as_mut().reset(Instant::now() + limits.look(session));
                 if limits.is_over(session, seen, &stage) {
                     return;
                 }
@@ -281,10 +292,12 @@ impl Limit {
     }
 }
 
-fn begin(session: &Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+/// Has a request served. The answer is how many there were before it.
+fn begin(session: &Rc<Session>, request: Request<RecvStream>, respond: SendResponse<Bytes>) -> u32 {
     let open = Open::new(session);
     let number = session.requests.replace(session.requests.get() + 1);
     tokio::task::spawn_local(exchange(open, number, request, respond));
+    number
 }
 
 /// One request.
@@ -298,11 +311,7 @@ async fn exchange(
     let worker = &session.worker;
     let (generation, sets) = worker.generation();
     let spec = first_spec(&generation.site, session.facts.local);
-    let limits = Limits {
-        line: spec.limits.line,
-        field: spec.limits.field,
-        fields: spec.limits.fields,
-    };
+    let limits = limits(spec);
     let moment = arrival();
     let (parts, body) = request.into_parts();
     let ended = body.is_end_stream();
