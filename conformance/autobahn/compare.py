@@ -1,12 +1,13 @@
-"""Compares the two runs of run.sh: compare.py FOLDER EXPECTED [--write]."""
+"""Compares the two runs of one direction of run.sh: compare.py FOLDER DIRECTION EXPECTED [--write]."""
 
 import json
 import pathlib
 import sys
 
 
-def results(folder, name):
-    index = json.loads((folder / name / "index.json").read_text())["echo"]
+def results(folder):
+    """The outcome of each case, of the one agent that was tested."""
+    (index,) = json.loads((folder / "index.json").read_text()).values()
     fields = ("behavior", "behaviorClose", "remoteCloseCode")
     return {case: tuple(str(result.get(field)) for field in fields) for case, result in index.items()}
 
@@ -15,22 +16,32 @@ def order(case):
     return [int(part) for part in case.split(".")]
 
 
+def same(case, direct, relais):
+    """Whether two outcomes are equal. In cases 3 and 4 the failing side drops the connection right behind an answer, and
+    whether the kernel's reset overtakes that answer is a race with relais and without; the suite accepts both."""
+    if direct and relais and case.split(".")[0] in ("3", "4"):
+        direct, relais = (("OK" if outcome[0] == "NON-STRICT" else outcome[0], *outcome[1:]) for outcome in (direct, relais))
+    return direct == relais
+
+
 def main():
-    folder, expected = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    direct, relais = (results(folder, name) for name in ("direct", "relais"))
+    folder, direction, expected = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+    direct, relais = (results(folder / f"{direction}-{run}") for run in ("direct", "relais"))
     if "--write" in sys.argv:
         lines = ("\t".join((case, *relais[case])) for case in sorted(relais, key=order))
         expected.write_text("".join(line + "\n" for line in lines))
-    wanted = dict((line.split("\t")[0], tuple(line.split("\t")[1:])) for line in expected.read_text().splitlines())
+    rows = (line.split("\t") for line in expected.read_text().splitlines())
+    wanted = {case: tuple(outcome) for case, *outcome in rows}
     failed = False
-    for case in sorted(direct, key=order):
-        if direct[case] != relais.get(case):
-            print(f"{case}: {direct[case]} directly, {relais.get(case)} through relais")
+    for case in sorted(set(direct) | set(relais) | set(wanted), key=order):
+        if not same(case, direct.get(case), relais.get(case)):
+            print(f"{direction} {case}: {direct.get(case)} directly, {relais.get(case)} through relais")
             failed = True
-        if wanted.get(case) != relais.get(case):
-            print(f"{case}: {wanted.get(case)} expected, {relais.get(case)} found")
+        if not same(case, wanted.get(case), relais.get(case)):
+            print(f"{direction} {case}: {wanted.get(case)} expected, {relais.get(case)} found")
             failed = True
-    print(f"{len(direct)} cases")
+    equal = sum(same(case, direct[case], relais.get(case)) for case in direct)
+    print(f"{direction}: {len(direct)} cases, {equal} as without relais")
     sys.exit(failed)
 
 

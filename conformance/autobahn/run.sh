@@ -1,39 +1,86 @@
 #!/bin/sh
-# Runs the Autobahn test suite against its own echo server, once directly and once through relais, and compares the
-# results with each other and with expected.tsv. Usage: run.sh RELAIS WSTEST [FOLDER]
+# Runs the Autobahn test suite in both directions, each once directly and once through relais, and compares the results
+# with each other and with what is committed here:
+#   server   the suite's fuzzing client against its own echo server, expected-server.tsv
+#   client   the suite's own client against its fuzzing server, expected-client.tsv
 #
-# The suite runs under CPython 2.7 only: virtualenv -p python2.7 FOLDER && FOLDER/bin/pip install autobahntestsuite
+# Usage: run.sh RELAIS WSTEST FOLDER [--write]. `cargo xtask autobahn` installs the suite and calls this.
 set -eu
-relais=$1 wstest=$2 here=$(cd "$(dirname "$0")" && pwd)
-out=${3:-$(mktemp -d)}
+relais=$1 wstest=$2 out=$3 write=${4:-} here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$out"
 cd "$out"
+rm -rf server-direct server-relais client-direct client-relais
+pids=
+trap 'kill $pids 2>/dev/null || true' EXIT
 free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-echo_port=$(free) relais_port=$(free)
-"$wstest" -m echoserver -w "ws://127.0.0.1:$echo_port" >echo.log 2>&1 &
-echo_pid=$!
+echo_port=$(free) direct_port=$(free) behind_port=$(free) server_port=$(free) client_port=$(free)
+# Cases 9 and 12 measure speed: one of each kind is enough to see that bytes pass.
+cases='["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.1.2", "9.1.3", "9.2.1", "9.2.2", "9.3.1", "9.4.1",
+        "9.5.1", "9.7.1", "9.8.1", "10.*", "12.1.1", "12.1.5", "13.1.1"], "exclude-cases": [], "exclude-agent-cases": {}'
+
+background() {
+    name=$1
+    shift
+    "$@" >"$name.log" 2>&1 &
+    pids="$pids $!"
+}
+
+accepts() {
+    python3 -c 'import socket, sys, time
+for _ in range(200):
+    try:
+        sys.exit(socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close())
+    except OSError:
+        time.sleep(0.1)
+sys.exit(f"nobody listens on port {sys.argv[1]}")' "$1"
+}
+
+fuzzing_server() {
+    cat >"$1.json" <<JSON
+{"url": "ws://127.0.0.1:$2", "outdir": "./$1", "cases": $cases}
+JSON
+    background "$1" "$wstest" -m fuzzingserver --webport 0 -s "$1.json"
+    accepts "$2"
+}
+
+fuzzing_client() {
+    cat >"$1.json" <<JSON
+{"outdir": "./$1", "servers": [{"agent": "echo", "url": "ws://127.0.0.1:$2"}], "cases": $cases}
+JSON
+    "$wstest" -m fuzzingclient -s "$1.json" >"$1.log" 2>&1
+}
+
 cat >relais.conf <<CONF
 ServerRoot $out
 PidFile $out/pid
 ErrorLog $out/error.log
-Listen 127.0.0.1:$relais_port
 ServerName autobahn.example
 LoadModule proxy_module x
 LoadModule proxy_http_module x
-ProxyPass / ws://127.0.0.1:$echo_port/
-CustomLog $out/access.log "%{tunnel-end}x %{tunnel-close-code}x %{tunnel-violations-in}x"
+Listen 127.0.0.1:$server_port
+Listen 127.0.0.1:$client_port
+CustomLog $out/access.log "%{tunnel-end}x %{tunnel-close-code}x %{tunnel-violations-in}x %{tunnel-violations-out}x"
+<VirtualHost 127.0.0.1:$server_port>
+    ProxyPass / ws://127.0.0.1:$echo_port/
+</VirtualHost>
+<VirtualHost 127.0.0.1:$client_port>
+    ProxyPass / ws://127.0.0.1:$behind_port/
+</VirtualHost>
 CONF
-"$relais" -f "$out/relais.conf" -DFOREGROUND >relais.log 2>&1 &
-relais_pid=$!
-trap 'kill $echo_pid $relais_pid' EXIT
-sleep 2
-for run in "direct $echo_port" "relais $relais_port"; do
-    name=${run% *} port=${run#* }
-    cat >"$name.json" <<JSON
-{"outdir": "./$name", "servers": [{"agent": "echo", "url": "ws://127.0.0.1:$port"}],
- "cases": ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.1.2", "9.1.3", "9.2.1", "9.2.2", "9.3.1",
-           "9.4.1", "9.5.1", "9.7.1", "9.8.1", "10.*", "12.1.1", "12.1.5", "13.1.1"],
- "exclude-cases": [], "exclude-agent-cases": {}}
-JSON
-    "$wstest" -m fuzzingclient -s "$name.json" >"$name.log" 2>&1
+background echo "$wstest" -m echoserver --webport 0 -w "ws://127.0.0.1:$echo_port"
+accepts "$echo_port"
+fuzzing_server client-direct "$direct_port"
+fuzzing_server client-relais "$behind_port"
+background relais "$relais" -f "$out/relais.conf" -DFOREGROUND
+accepts "$server_port"
+
+fuzzing_client server-direct "$echo_port"
+fuzzing_client server-relais "$server_port"
+"$wstest" -m testeeclient -w "ws://127.0.0.1:$direct_port" >testee-direct.log 2>&1
+"$wstest" -m testeeclient -w "ws://127.0.0.1:$client_port" >testee-relais.log 2>&1
+
+failed=0
+for direction in server client; do
+    python3 "$here/compare.py" "$out" "$direction" "$here/expected-$direction.tsv" $write || failed=1
 done
-python3 "$here/compare.py" "$out" "$here/expected.tsv"
+exit $failed

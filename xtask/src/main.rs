@@ -1,5 +1,6 @@
-//! Developer commands: `cargo xtask test`, `bench`, `cases`, `docs`, `fuzz`.
+//! Developer commands: `cargo xtask test`, `autobahn`, `bench`, `cases`, `docs`, `fuzz`.
 
+mod autobahn;
 mod cases;
 mod fuzz;
 mod packages;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         Some("bench") => bench(rest),
         Some("sim") => sim(rest),
         Some("conformance") => conformance(rest),
+        Some("autobahn") => autobahn::run(rest),
         Some("cases") => cases::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("docs") => docs(),
@@ -174,6 +176,7 @@ sim [--seeds N]    runs the tunnel's simulations over N seeds, 10000 if it is no
 conformance [--random [--minutes N] [--seed S]]
                    compares relais with httpd: the cases of conformance/, or random configurations, of which each
                    disagreement is printed as a small case
+autobahn [--write] runs the Autobahn test suite through relais in both directions, where there is a CPython 2.7 for it
 cases [FOLDER]     runs the byte-level HTTP and WebSocket cases of a folder through relais
 docs               writes the pages below `docs/` that come from the directive and lint tables
 fuzz [--minutes N] [TARGET]...
