@@ -649,6 +649,8 @@ impl Flow {
     /// Puts a frame of our own behind the last byte.
     fn put(&mut self, frame: &[u8]) {
         self.own = self.own.saturating_add(frame.len() as u8);
+        // What is held may be all that there is room for, and must not double for a few bytes.
+        self.unsent.reserve_exact(frame.len());
         self.unsent.extend_from_slice(frame);
     }
 
