@@ -23,6 +23,7 @@ mod http2;
 mod input;
 mod lent;
 pub mod listen;
+pub mod metrics;
 mod proxy_protocol;
 mod record;
 mod status;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::generation::Generation;
+use crate::metrics;
 use crate::turn::load;
 use crate::worker::Command;
 
@@ -246,6 +247,11 @@ fn shown(tunnel: TunnelInfo) -> TunnelStatus {
 }
 
 impl Running for Generation {
+    fn tunnel_metrics(&self) -> String {
+        let engine = self.server.threads().engine.clone();
+        engine.as_ref().map_or_else(String::new, metrics::tunnels)
+    }
+
     fn status(&self) -> ServerStatus {
         let server = &self.server;
         ServerStatus {

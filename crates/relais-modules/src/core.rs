@@ -23,7 +23,7 @@ use crate::filters::{self, OutputFilter};
 use crate::{mod_so, values};
 
 pub(crate) use handler::{
-    MANAGER, STATUS, check as check_handler, fixup, respond as respond_missing,
+    MANAGER, STATUS, TUNNEL_METRICS, check as check_handler, fixup, respond as respond_missing,
 };
 pub(crate) use overrides::Overrides;
 

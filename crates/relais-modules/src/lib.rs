@@ -221,6 +221,7 @@ pub static PHASES: Phases = Phases {
         mod_proxy_http::respond,
         mod_status::respond,
         mod_proxy_balancer::respond,
+        mod_tunnel::respond,
         core::respond_missing,
         files::respond,
     ],

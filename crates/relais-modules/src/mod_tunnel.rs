@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use relais_conf::{Diagnostic, Diagnostics, Text};
 use relais_policy::{
-    Context, Directive, Exchange, HostSpec, Module, OnReload, Problem, ReloadAction, Respond, Set,
-    SetResult, SiteDraft, Slot, TunnelHostSpec, TunnelRate, TunnelSize, TunnelSpec, TunnelTime,
+    Context, Decision, Directive, Exchange, Flow, HostSpec, Module, OnReload, Problem,
+    ReloadAction, Respond, Set, SetResult, SiteDraft, Slot, TunnelHostSpec, TunnelRate, TunnelSize,
+    TunnelSpec, TunnelTime,
 };
 use relais_telemetry::Level;
 
-use crate::values;
+use crate::{core, values};
 
 /// mod_tunnel.
 pub struct Tunnel;
@@ -408,6 +409,24 @@ pub(crate) fn judge(exchange: &mut Exchange<'_>) -> Result<TunnelSpec, Respond> 
     }
     exchange.note("tunnel", Level::Warn, || message);
     Ok(spec)
+}
+
+/// The handler `tunnel-metrics`.
+pub(crate) fn respond(exchange: &mut Exchange<'_>) -> Flow {
+    let ours = exchange.handler.as_deref() == Some(core::TUNNEL_METRICS);
+    if !ours || exchange.proxy.is_some() || !matches!(exchange.head.method(), b"GET" | b"HEAD") {
+        return Flow::Declined;
+    }
+    let Some(running) = exchange.running else {
+        let log = "nothing runs whose tunnels could be counted";
+        return Flow::Decide(Decision::Respond(Respond::logged(503, log)));
+    };
+    let kind = b"text/plain; version=0.0.4; charset=utf-8".to_vec();
+    Flow::Decide(Decision::Respond(Respond {
+        fields: vec![("Content-Type", kind)],
+        body: Some(running().tunnel_metrics().into_bytes()),
+        ..Respond::status(200)
+    }))
 }
 
 impl Origins {

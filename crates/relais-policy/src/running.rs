@@ -14,6 +14,9 @@ pub trait Running: Send + Sync {
     /// What the status page shows.
     fn status(&self) -> ServerStatus;
 
+    /// What tunnels have come to, in the text format of Prometheus.
+    fn tunnel_metrics(&self) -> String;
+
     /// The balancers of a host, by its place in the site.
     fn balancers(&self, host: usize) -> Vec<BalancerStatus>;
 

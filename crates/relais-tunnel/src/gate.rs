@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::totals::{Ledger, Totals};
 use crate::{Route, RouteNames};
 
 /// Routes that are kept although no tunnel is on them, to be found again.
@@ -28,6 +29,7 @@ pub(crate) struct Gate(Arc<Mutex<State>>);
 struct State {
     counts: HashMap<Quota, u64>,
     routes: Vec<Arc<Route>>,
+    ledger: Arc<Ledger>,
 }
 
 /// A tunnel's place within the limits, given back when it is dropped.
@@ -65,13 +67,20 @@ impl Gate {
         if state.routes.len() >= ROUTES_IDLE_MAX {
             state.routes.retain(|route| Arc::strong_count(route) > 1);
         }
-        let route = Arc::new(Route::new(names));
+        let mut route = Route::new(names);
+        route.ledger = Arc::clone(&state.ledger);
+        let route = Arc::new(route);
         state.routes.push(Arc::clone(&route));
         route
     }
 
     pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
         self.state().routes.clone()
+    }
+
+    /// What all tunnels have come to.
+    pub(crate) fn totals(&self) -> Totals {
+        self.state().ledger.totals()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

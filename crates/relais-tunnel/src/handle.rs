@@ -15,7 +15,7 @@ use relais_io::epoll::{Epoll, EpollWaker};
 use crate::gate::{Gate, Permit, Quota};
 use crate::order::{Farewell, Filter, TunnelInfo, Walk};
 use crate::tunnel::refuse;
-use crate::{EndReason, Engine, Handoff, Route, RouteNames, Settings, Wires};
+use crate::{EndReason, Engine, Handoff, Route, RouteNames, Settings, Totals, Wires};
 
 impl Engine<Wires<Epoll>> {
     /// Starts `threads` engines (at least one) on threads called `name-0`, `name-1`, …
@@ -107,6 +107,12 @@ impl EngineHandle {
     #[must_use]
     pub fn routes(&self) -> Vec<Arc<Route>> {
         self.gate.routes()
+    }
+
+    /// What all tunnels have come to since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.gate.totals()
     }
 
     /// The tunnels that `filter` lets through, in parts, as each engine comes by them; the channel ends behind the last.

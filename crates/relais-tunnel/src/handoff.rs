@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use relais_io::Side;
 
+use crate::totals::Ledger;
 use crate::{TunnelEnd, Wire};
 
 /// A tunnel on its way to an engine: both sockets and what was read from them already.
@@ -174,6 +175,8 @@ pub struct Route {
     ends: [usize; 7],
     via: &'static str,
     live: AtomicUsize,
+    /// The sums of the process, which know the tunnels of all routes.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Route {
@@ -190,6 +193,7 @@ impl Route {
             }),
             via: names.via,
             live: AtomicUsize::new(0),
+            ledger: Arc::default(),
         }
     }
 
@@ -222,10 +226,12 @@ impl Route {
 
     pub(crate) fn enter(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
+        self.ledger.open();
     }
 
-    pub(crate) fn leave(&self) {
+    pub(crate) fn leave(&self, end: &TunnelEnd) {
         self.live.fetch_sub(1, Ordering::Relaxed);
+        self.ledger.end(end);
     }
 }
 

@@ -25,6 +25,7 @@ mod handle;
 mod handoff;
 mod order;
 pub mod pump;
+mod totals;
 mod tunnel;
 mod wheel;
 mod wire;
@@ -37,4 +38,5 @@ pub use handoff::{Handoff, Label, PerSide, Rate, Route, RouteNames, TunnelId, Tu
 pub use order::{Farewell, Filter, TunnelInfo};
 pub use relais_io::Side;
 pub use relais_websocket::Counters;
+pub use totals::{Sum, Totals};
 pub use wire::{Wire, Wires};

@@ -304,7 +304,7 @@ impl<I: Io> Tunnel<I> {
     /// Closes the sockets and tells the label.
     pub(crate) fn end(self, shop: &mut Shop<I>, id: TunnelId) {
         let end = self.summary(shop.now_ms, id);
-        self.route.leave();
+        self.route.leave(&end);
         let lost = self.pipes.iter().flatten().count();
         // A pipe with bytes in it is of no use to others.
         shop.pipes_left += lost;

@@ -50,6 +50,8 @@ pub(crate) enum Action {
     Reload,
     /// `status`: how the running relais is.
     Status,
+    /// `metrics`: the same and its tunnels, for Prometheus.
+    Metrics,
     /// `migrate`: what becomes of a whole configuration.
     Migrate,
 }
@@ -239,6 +241,7 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "tunnels" => return words_of(parsed, parser, Action::Tunnels),
         "top" => parsed.action = Action::Top,
         "reload" => return words_of(parsed, parser, Action::Reload),
+        "metrics" => parsed.action = Action::Metrics,
         "status" => return words_of(parsed, parser, Action::Status),
         "migrate" => parsed.action = Action::Migrate,
         other => return Err(format!("unexpected argument {other}").into()),

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Action::Top => control::top(&arguments),
         Action::Reload => control::reload(&arguments),
         Action::Status => control::status(&arguments),
+        Action::Metrics => control::metrics(&arguments),
         Action::Migrate => migrate::run(&arguments),
         Action::Report(form) => check::run(&arguments, *form),
         Action::Signal(signal) => process::signal(&arguments, *signal),

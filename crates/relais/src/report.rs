@@ -24,6 +24,8 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
                                       reads the configuration again and says what becomes of
                                       the live tunnels of each route, or only says it
        relais status [--json]         how the relais that runs is
+       relais metrics                 the same and its tunnels, for Prometheus; over HTTP they are at
+                                      SetHandler tunnel-metrics
        relais tunnels [close|drain] [ID ...] [--host|--route|--origin|--client X] [--idle TIME]
                       [--sort age|idle|messages|bytes] [--json] [--code N] [--spread TIME] [--rate N] -f FILE
                                       the tunnels of the relais that runs; ends some of them

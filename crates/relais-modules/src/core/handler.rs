@@ -19,6 +19,9 @@ use crate::{mod_proxy, values};
 /// The handler of the server's status page.
 pub(crate) const STATUS: &[u8] = b"server-status";
 
+/// The handler of the tunnels' metrics.
+pub(crate) const TUNNEL_METRICS: &[u8] = b"tunnel-metrics";
+
 /// The handler of the page that changes balancers.
 pub(crate) const MANAGER: &[u8] = b"balancer-manager";
 
@@ -94,7 +97,14 @@ pub(crate) fn check<M: Module>(slot: &mut Slot<'_, M>, word: &Text, name: &[u8])
             "ProxyPass or SetHandler \"proxy:http://…\" send such requests to a server that has it",
         ));
     }
-    let known: [&[u8]; 5] = [b"none", DEFAULT, STATUS, MANAGER, b"proxy-server"];
+    let known: [&[u8]; 6] = [
+        b"none",
+        DEFAULT,
+        STATUS,
+        MANAGER,
+        TUNNEL_METRICS,
+        b"proxy-server",
+    ];
     if !known.contains(&name.as_slice()) {
         let message = format!(
             "no module here has a handler `{}`: files are sent as they are",

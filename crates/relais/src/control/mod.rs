@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use client::{Inquiry, run};
 pub(crate) use reload::{Reloaded, RouteFate, run as reload};
 pub(crate) use server::Control;
-pub(crate) use status::{Status, run as status};
+pub(crate) use status::{Status, metrics, run as status};
 pub(crate) use top::run as top;
 
 /// Where the socket of a server with this PidFile is: the same name, ending in
@@ -40,6 +40,8 @@ pub(crate) enum Request {
         /// Only says what that would do.
         dry_run: bool,
     },
+    /// What tunnels have come to: one text in the format of Prometheus.
+    Metrics,
     /// How the process is: one [`Status`].
     Status,
     /// Ends tunnels: one [`Chosen`].

@@ -105,6 +105,7 @@ fn answer(
         Ok(Request::Reload { dry_run }) => {
             put_asked(&mut out, desk, |reply| Ask::Reload { dry_run, reply })?;
         }
+        Ok(Request::Metrics) => put(&mut out, &relais_front::metrics::tunnels(engine))?,
         Ok(Request::Status) => put_asked(&mut out, desk, Ask::Status)?,
         Err(error) => refuse(&mut out, format!("not a request: {error}"))?,
     }

@@ -50,6 +50,32 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     Ok(())
 }
 
+/// `relais metrics`: tunnels, and the process.
+///
+/// # Errors
+/// When no relais answers.
+pub(crate) fn metrics(arguments: &Arguments) -> Outcome {
+    let tunnels: Vec<String> = ask(arguments, &Request::Metrics)?;
+    let status: Vec<Status> = ask(arguments, &Request::Status)?;
+    let process: String = status.iter().map(families).collect();
+    report::print(&(tunnels.concat() + &process));
+    Ok(())
+}
+
+fn families(status: &Status) -> String {
+    let gauge =
+        |name: &str, value: u64| format!("# TYPE relais_{name} gauge\nrelais_{name} {value}\n");
+    gauge("connections", status.connections as u64)
+        + &gauge("snapshots", status.snapshots as u64)
+        + &gauge("descriptors", status.descriptors)
+        + &gauge("descriptors_max", status.descriptors_max)
+        + &format!(
+            "# TYPE relais_reloads_total counter\nrelais_reloads_total{{result=\"done\"}} {}\n\
+             relais_reloads_total{{result=\"refused\"}} {}\n",
+            status.reloads, status.reloads_failed
+        )
+}
+
 fn lines(status: &Status) -> String {
     format!(
         "relais/{} pid {} up {}\n\

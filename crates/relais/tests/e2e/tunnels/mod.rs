@@ -4,6 +4,7 @@
 mod against_httpd;
 mod limits;
 mod load;
+mod metrics;
 mod reload;
 mod rotation;
 mod storm;

@@ -102,6 +102,8 @@ fn the_socket_is_its_owners_alone_and_goes_with_the_process() {
             .filter(|path| path.extension().is_some_and(|end| end == "sock"))
             .collect()
     };
+    // Connections are taken by the kernel before relais has it.
+    assert!(eventually(|| sockets().len() == 1));
     let [socket] = sockets().try_into().expect("one socket");
     let mode = std::fs::metadata(socket)
         .expect("a socket")
