@@ -1,4 +1,5 @@
-"""Compares the two runs of one direction of run.sh: compare.py FOLDER DIRECTION EXPECTED [--write]."""
+"""Compares the runs of one direction of run.sh, of which later rounds have the last word:
+compare.py FOLDER DIRECTION ROUND EXPECTED [--write]. What differs is left in DIRECTION-again, to be asked again."""
 
 import json
 import pathlib
@@ -25,24 +26,25 @@ def same(case, direct, relais):
 
 
 def main():
-    folder, direction, expected = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
-    direct, relais = (results(folder / f"{direction}-{run}") for run in ("direct", "relais"))
+    folder, direction, rounds, expected = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4])
+    direct, relais = {}, {}
+    for name, found in (("direct", direct), ("relais", relais)):
+        for number in range(1, rounds + 1):
+            found.update(results(folder / f"{direction}-{name}-{number}"))
     if "--write" in sys.argv:
         lines = ("\t".join((case, *relais[case])) for case in sorted(relais, key=order))
         expected.write_text("".join(line + "\n" for line in lines))
     rows = (line.split("\t") for line in expected.read_text().splitlines())
     wanted = {case: tuple(outcome) for case, *outcome in rows}
-    failed = False
+    again = []
     for case in sorted(set(direct) | set(relais) | set(wanted), key=order):
-        if not same(case, direct.get(case), relais.get(case)):
-            print(f"{direction} {case}: {direct.get(case)} directly, {relais.get(case)} through relais")
-            failed = True
-        if not same(case, wanted.get(case), relais.get(case)):
-            print(f"{direction} {case}: {wanted.get(case)} expected, {relais.get(case)} found")
-            failed = True
-    equal = sum(same(case, direct[case], relais.get(case)) for case in direct)
-    print(f"{direction}: {len(direct)} cases, {equal} as without relais")
-    sys.exit(failed)
+        outcomes = [source.get(case) for source in (direct, relais, wanted)]
+        if not (same(case, outcomes[0], outcomes[1]) and same(case, outcomes[1], outcomes[2])):
+            print(f"{direction} {case}: {outcomes[0]} directly, {outcomes[1]} through relais, {outcomes[2]} expected")
+            again.append(case)
+    print(f"{direction}: {len(direct)} cases, {len(direct) - len(again)} as without relais and as expected")
+    (folder / f"{direction}-again").write_text(", ".join(f'"{case}"' for case in again))
+    sys.exit(bool(again))
 
 
 main()
