@@ -336,26 +336,24 @@ impl Module for Core {
         Directive {
             name: "AllowOverride",
             syntax: "AllowOverride All|None|directive-type [directive-type] ...",
-            context: Context::DIRECTORY,
+            context: Context::DIRECTORY.or(Context::PROXY),
             default: Some("None"),
             doc: "What .htaccess files among the files of a folder may set.",
-            // It stands in `<Directory>` sections only.
-            accepts: &[],
-            refuses: &[
-                "AllowOverride",
-                "AllowOverride Everything",
-                "AllowOverride All",
+            accepts: &[
+                "AllowOverride None",
+                "AllowOverride AuthConfig Nonfatal=All",
             ],
+            refuses: &["AllowOverride", "AllowOverride Everything"],
             set: Set::Words(overrides::allow),
         },
         Directive {
             name: "AllowOverrideList",
             syntax: "AllowOverrideList None|directive [directive] ...",
-            context: Context::DIRECTORY,
+            context: Context::DIRECTORY.or(Context::PROXY),
             default: Some("None"),
             doc: "Single directives that .htaccess files among the files of a folder may set.",
-            accepts: &[],
-            refuses: &["AllowOverrideList", "AllowOverrideList RewriteRule"],
+            accepts: &["AllowOverrideList RewriteRule", "AllowOverrideList None"],
+            refuses: &["AllowOverrideList", "AllowOverrideList ProxyPass"],
             set: Set::Words(overrides::allow_list),
         },
         Directive {
@@ -428,16 +426,21 @@ impl Module for Core {
                 "ServerName https://a.example:8443",
                 "ServerName [::1]:80",
                 "ServerName 10.0.0.1",
+                "ServerName a.example/b",
             ],
             refuses: &[
                 "ServerName",
                 "ServerName a b",
                 "ServerName a.example:x",
                 "ServerName ftp://a.example",
-                "ServerName a/b",
+                "ServerName *.a.example",
             ],
             set: Set::Take1(|slot, word| {
-                slot.host.name = Some(server_name(word)?);
+                let name = server_name(word)?;
+                if relais_http1::split_host_port(name.host.as_bytes()).is_none() {
+                    slot.diagnostics.push(never_asked_for(word, &name.host));
+                }
+                slot.host.name = Some(name);
                 Ok(())
             }),
         },
@@ -1233,19 +1236,46 @@ fn server_name(word: &Text) -> Result<ServerName, Problem> {
             "the scheme of ServerName is http or https",
         ));
     }
-    let parts = relais_http1::split_host_port(rest.as_bytes());
-    let parts = parts.ok_or_else(|| {
-        Problem::at(
-            word.span(),
-            format!("`{rest}` is not a host name with an optional port"),
-        )
-    })?;
+    let (host, port) = match relais_http1::split_host_port(rest.as_bytes()) {
+        Some(parts) => (parts.host.to_vec(), parts.port),
+        None => any_name(rest).ok_or_else(|| {
+            Problem::at(
+                word.span(),
+                format!("`{rest}` is not a host name with an optional port"),
+            )
+        })?,
+    };
     Ok(ServerName {
         inherited: false,
         scheme,
-        host: String::from_utf8_lossy(parts.host).into_owned(),
-        port: parts.port,
+        host: String::from_utf8_lossy(&host).into_owned(),
+        port,
     })
+}
+
+/// What httpd takes for a name and an optional port: anything up to a colon,
+/// but for `*` (`server_hostname_port` in core.c).
+fn any_name(word: &str) -> Option<(Vec<u8>, Option<u16>)> {
+    let (host, port) = match word.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|&port| port > 0)?)),
+        None => (word, None),
+    };
+    let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_name && !host.contains('*')).then(|| (host.as_bytes().to_vec(), port))
+}
+
+/// A name that no client's `Host` can have.
+fn never_asked_for(word: &Text, host: &str) -> Diagnostic {
+    let message = format!("no request asks for `{host}`: it is not the name of a host");
+    let warning = Diagnostic::warning("RC0317", word.span(), message);
+    if host.contains("${") {
+        return warning.with_help("a variable without a value stays as it is written");
+    }
+    let name: String = host.chars().take_while(|&letter| letter != '/').collect();
+    match relais_http1::split_host_port(name.as_bytes()) {
+        Some(_) if name != host => warning.with_suggestion(word.span(), name),
+        _ => warning,
+    }
 }
 
 fn error_log(slot: &mut Slot<'_, Core>, word: &Text) -> SetResult {
@@ -1304,7 +1334,9 @@ mod tests {
                 Some((Some("https"), "a.example", Some(8443))),
             ),
             ("[::1]:80", Some((None, "[::1]", Some(80)))),
-            ("a..b", None),
+            ("a..b", Some((None, "a..b", None))),
+            ("a/b:81", Some((None, "a/b", Some(81)))),
+            ("*.a", None),
             ("a:0", None),
             ("gopher://a", None),
         ];

@@ -100,6 +100,8 @@ pub const CODES: &[(&str, &str)] = &[
         "RC0313",
         "PassEnv names a variable that the process does not have",
     ),
+    ("RC0317", "ServerName is not the name of a host"),
+    ("RC0318", "AllowOverride has no effect in this section"),
     (
         "RC0320",
         "a group of Require lines holds only negative ones, so that nobody gets in",

@@ -2,8 +2,9 @@
 //!
 //! relais opens no module file. A name of a module that is implemented here,
 //! or that has nothing to do in one process, is accepted; one whose
-//! directives are still to come is accepted with a note, so that `<IfModule>`
-//! does not skip its directives in silence; any other is an error.
+//! directives are still to come is accepted with a note and one that relais
+//! will not have with a warning, so that `<IfModule>` does not skip its
+//! directives in silence, which are errors; any other name is an error.
 //!
 //! As in httpd a module is present for `<IfModule>` only when it was loaded or
 //! is built in; directives of implemented modules work without `LoadModule`.
@@ -73,36 +74,32 @@ const NOTHING_TO_DO: &[&str] = &[
     "lbmethod_byrequests",
     "lbmethod_bytraffic",
     "lbmethod_bybusyness",
-];
-
-/// Modules whose directives are still to come.
-const LATER: &[&str] = &[
-    "proxy_http2",
-    "ssl",
-    "status",
-    "cache",
-    "cache_disk",
-    "cache_socache",
-    "proxy_html",
-    "xml2enc",
-    "proxy_fcgi",
-    "md",
-    "auth_digest",
-    "authn_anon",
     "authn_socache",
-    "authz_owner",
-    "buffer",
-    "request",
-    "vhost_alias",
-    "info",
     "socache_dbm",
     "socache_memcache",
     "socache_redis",
-    "proxy_connect",
+    "buffer",
+    "request",
 ];
+
+/// Modules whose directives are still to come.
+const LATER: &[&str] = &["proxy_http2"];
 
 /// Modules that relais will not have, and why.
 const REFUSED: &[(&str, &str)] = &[
+    ("cache", "relais stores no answers"),
+    ("cache_disk", "relais stores no answers"),
+    ("cache_socache", "relais stores no answers"),
+    ("proxy_html", "relais does not rewrite links in pages"),
+    ("xml2enc", "relais does not rewrite links in pages"),
+    ("md", "relais fetches no certificates"),
+    ("auth_digest", "AuthType Basic over TLS does the same"),
+    ("authn_anon", "Require all granted does the same"),
+    ("authz_owner", "the owner of a file lets nobody in"),
+    ("vhost_alias", "hosts by pattern are not supported"),
+    ("info", "it would show the whole configuration"),
+    ("proxy_connect", "relais is a reverse proxy only"),
+    ("proxy_fcgi", "a protocol that relais does not speak"),
     ("cgi", "relais starts no programs"),
     ("cgid", "relais starts no programs"),
     ("suexec", "relais starts no programs"),
@@ -206,7 +203,12 @@ impl relais_conf::Host for ModuleHost {
         match kind(name) {
             Some(Kind::Refused(why)) => {
                 let message = format!("module {shown} is not supported: {why}");
-                diagnostics.push(Diagnostic::error("RC0306", span, message));
+                let warning = Diagnostic::warning("RC0306", span, message);
+                diagnostics.push(
+                    warning.with_help("each of its directives is an error, where there is one"),
+                );
+                // <IfModule> must not skip what is to be refused.
+                self.loaded.push(name.to_owned());
             }
             _ if twice => {
                 diagnostics.push(Diagnostic::warning(
@@ -340,7 +342,8 @@ mod tests {
             (&["mpm_prefork_module", "systemd_module"], &[]),
             (&["proxy_module", "proxy_module"], &["RC0307"]),
             (&["unixd_module"], &["RC0307"]),
-            (&["cache_module"], &["RC0304"]),
+            (&["proxy_http2_module"], &["RC0304"]),
+            (&["authn_socache_module"], &[]),
             (&["cgi_module"], &["RC0306"]),
             (&["proxi_module"], &["RC0303"]),
             (&["proxy"], &["RC0303"]),
@@ -362,7 +365,8 @@ mod tests {
             ("mod_proxy.c", true),
             ("proxy_module", true),
             ("mod_ssl.c", true),
-            ("mod_cgi.c", false),
+            ("mod_cgi.c", true),
+            ("mod_cgid.c", false),
             ("mod_rewrite.c", false),
             ("core.c", true),
             ("http_core.c", true),

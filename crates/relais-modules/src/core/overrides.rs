@@ -4,7 +4,7 @@
 //! Which directive belongs to which class is httpd's; a section that belongs to
 //! no class may stand in such a file wherever anything may.
 
-use relais_conf::Text;
+use relais_conf::{Diagnostic, Text};
 use relais_policy::{Problem, SectionKind, SetResult, Slot};
 
 use super::Core;
@@ -108,7 +108,6 @@ const TABLE: &[(&str, u8)] = &[
 
 /// The handler of `AllowOverride`.
 pub(super) fn allow(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
-    check_place(slot)?;
     let mut read = Overrides {
         list: slot.section.overrides.clone().unwrap_or_default().list,
         ..Overrides::default()
@@ -146,7 +145,6 @@ pub(super) fn allow(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
 
 /// The handler of `AllowOverrideList`.
 pub(super) fn allow_list(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {
-    check_place(slot)?;
     let mut read = slot.section.overrides.clone().unwrap_or_default();
     read.list.clear();
     for word in words.iter().filter(|word| !word.eq_ignore_case("None")) {
@@ -162,24 +160,27 @@ pub(super) fn allow_list(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult
 }
 
 fn keep(slot: &mut Slot<'_, Core>, read: Overrides) {
+    if !counts(slot) {
+        return;
+    }
     slot.host.overrides |= read.allows_something();
     slot.section.overrides = Some(read);
 }
 
-/// httpd looks into folders before it knows of anything but plain
-/// `<Directory>` sections.
-fn check_place(slot: &Slot<'_, Core>) -> SetResult {
-    let plain = slot
-        .place
-        .section
-        .is_some_and(|head| head.kind == SectionKind::Directory && head.is_plain());
-    if plain {
-        return Ok(());
+/// Whether the line counts: httpd looks into folders before it knows of
+/// anything but plain `<Directory>` sections, and takes it elsewhere too.
+fn counts(slot: &mut Slot<'_, Core>) -> bool {
+    let section = slot.place.section;
+    if section.is_some_and(|head| head.kind == SectionKind::Directory && head.is_plain()) {
+        return true;
     }
-    let name = slot.place.name.lossy();
-    Err(Problem::new(format!(
-        "{name} is valid only in <Directory> sections specified without regular expressions"
-    )))
+    let name = &slot.place.name;
+    let message = format!("{} has no effect here", name.lossy());
+    let warning = Diagnostic::warning("RC0318", name.span(), message);
+    slot.diagnostics.push(warning.with_help(
+        "it is for <Directory> sections that name a folder without a regular expression",
+    ));
+    false
 }
 
 #[cfg(test)]

@@ -770,14 +770,15 @@ pub(super) const DIRECTIVES: &[Directive<Ssl>] = &[
         context: Context::HOST,
         default: Some("off"),
         doc: "Whether proofs that the certificate is not revoked are sent along.",
-        accepts: &["SSLUseStapling off"],
-        refuses: &["SSLUseStapling", "SSLUseStapling on"],
-        set: Set::Take1(|_, word| match values::on_off(word, "SSLUseStapling")? {
-            true => Err(Problem::not_yet(
-                word.span(),
-                "SSLUseStapling on is not implemented yet",
-            )),
-            false => Ok(()),
+        accepts: &["SSLUseStapling off", "SSLUseStapling on"],
+        refuses: &["SSLUseStapling"],
+        set: Set::Take1(|slot, word| {
+            if values::on_off(word, "SSLUseStapling")? {
+                let message = "relais staples no OCSP responses: clients ask the authority itself";
+                let warning = Diagnostic::warning("RC0504", slot.place.line, message);
+                slot.diagnostics.push(warning);
+            }
+            Ok(())
         }),
     },
 ];
