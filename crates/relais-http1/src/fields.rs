@@ -65,6 +65,21 @@ impl Fields {
         }
     }
 
+    /// An empty list with room for so many bytes of text and so many fields.
+    #[must_use]
+    pub fn with_capacity(text: usize, fields: usize) -> Self {
+        Self {
+            arena: Vec::with_capacity(text),
+            items: Vec::with_capacity(fields),
+        }
+    }
+
+    /// Bytes of text that the list has taken.
+    #[must_use]
+    pub const fn text_len(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Number of fields.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -204,7 +219,11 @@ impl Fields {
         let Some(index) = self.position(name.as_ref()) else {
             return self.push(name, value);
         };
-        let value = check_value(value.as_ref())?;
+        self.join_at(index, check_value(value.as_ref())?)
+    }
+
+    /// Joins a checked value to that of the field at `index`.
+    fn join_at(&mut self, index: usize, value: &[u8]) -> Result<(), FieldError> {
         let Some(old) = self.items.get(index).map(|item| item.value) else {
             return Ok(());
         };
@@ -214,6 +233,27 @@ impl Fields {
         self.arena.extend_from_slice(value);
         let joined = self.part_from(start)?;
         self.items[index].value = joined;
+        Ok(())
+    }
+
+    /// Takes over the fields of another list whose names `keep` lets through, in order. With `join`, those of one name
+    /// become one, as [`Fields::append`] has it.
+    ///
+    /// # Errors
+    /// When the list would exceed 4 GiB.
+    pub fn copy_from(
+        &mut self,
+        other: &Self,
+        join: bool,
+        mut keep: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), FieldError> {
+        for (name, value) in other.iter().filter(|(name, _)| keep(name)) {
+            match self.position(name).filter(|_| join) {
+                Some(index) => self.join_at(index, value)?,
+                // It was checked when the other list took it.
+                None => self.push_checked(name, value)?,
+            }
+        }
         Ok(())
     }
 
@@ -456,6 +496,21 @@ mod tests {
         for (change, expected) in table {
             let mut fields = list(&[("X-A", "1"), ("X-B", "2"), ("x-a", "3")]);
             change(&mut fields).unwrap();
+            assert_eq!(text(&fields), expected);
+        }
+    }
+
+    #[test]
+    fn copies_join_what_has_one_name() {
+        let other = list(&[("X-A", "1"), ("X-B", "2"), ("x-a", "3"), ("X-C", "4")]);
+        for (join, expected) in [
+            (true, "X-0: 0|X-A: 1, 3|X-B: 2|"),
+            (false, "X-0: 0|X-A: 1|X-B: 2|x-a: 3|"),
+        ] {
+            let mut fields = list(&[("X-0", "0")]);
+            fields
+                .copy_from(&other, join, |name| name != b"X-C")
+                .unwrap();
             assert_eq!(text(&fields), expected);
         }
     }

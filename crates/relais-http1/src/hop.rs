@@ -99,19 +99,44 @@ pub fn strip_hop_by_hop(fields: &mut Fields) {
 
 /// Removes the fields that Connection names, without those that are of one hop by themselves.
 pub fn strip_named(fields: &mut Fields) {
-    let mut named = Vec::new();
-    for option in fields.get_all("Connection").flat_map(list) {
-        // The usual options name fields that go or cannot be there, so most messages need no memory here.
-        if !is_hop_by_hop(option)
-            && !option.eq_ignore_ascii_case(b"close")
-            && !contains(&NOT_REMOVABLE, option)
-        {
-            named.extend_from_slice(option);
-            named.push(b',');
-        }
-    }
+    let named = Named::by(fields);
     if !named.is_empty() {
-        fields.retain(|name, _| !list(&named).any(|option| option.eq_ignore_ascii_case(name)));
+        fields.retain(|name, _| !named.contains(name));
+    }
+}
+
+/// The names in Connection that are those of fields which go because of it.
+#[derive(Debug, Default)]
+pub struct Named(Vec<u8>);
+
+impl Named {
+    /// What Connection names in a message, without fields of one hop and those that must stay.
+    #[must_use]
+    pub fn by(fields: &Fields) -> Self {
+        let mut named = Vec::new();
+        for option in fields.get_all("Connection").flat_map(list) {
+            // The usual options name fields that go or cannot be there, so most messages need no memory here.
+            if !is_hop_by_hop(option)
+                && !option.eq_ignore_ascii_case(b"close")
+                && !contains(&NOT_REMOVABLE, option)
+            {
+                named.extend_from_slice(option);
+                named.push(b',');
+            }
+        }
+        Self(named)
+    }
+
+    /// Whether it names none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it names this one.
+    #[must_use]
+    pub fn contains(&self, name: &[u8]) -> bool {
+        !self.is_empty() && list(&self.0).any(|option| option.eq_ignore_ascii_case(name))
     }
 }
 

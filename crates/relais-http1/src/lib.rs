@@ -28,7 +28,8 @@ pub use body::{BodyDecoder, BodyError, Step};
 pub use encode::{BodyEncoder, EncodeError};
 pub use fields::{FieldError, Fields, Iter};
 pub use hop::{
-    connection_lists, is_hop_by_hop, strip_hop_by_hop, strip_named, strip_unnamed, trailer_allowed,
+    Named, connection_lists, is_hop_by_hop, strip_hop_by_hop, strip_named, strip_unnamed,
+    trailer_allowed,
 };
 pub use host::{HostPort, split_host_port};
 pub use meta::{BodyLength, Expect, RequestMeta};

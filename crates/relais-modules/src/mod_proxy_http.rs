@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use relais_expr::{Groups, Lookup, Variable};
 use relais_http1::{
-    BodyLength, Expect, Fields, Version, strip_hop_by_hop, strip_unnamed, write_field,
-    write_request_line,
+    BodyLength, Expect, Fields, Named, Version, is_hop_by_hop, write_field, write_request_line,
 };
 use relais_policy::{
     Balanced, Decision, Directive, Exchange, Flow, Forward, Interim, Module, ProxyUrl, Respond,
@@ -306,6 +305,10 @@ fn trace(exchange: &Exchange<'_>) -> Respond {
     }
 }
 
+/// Fields that mod_proxy adds, and the bytes that they usually have.
+const ADDED: usize = 6;
+const ADDED_BYTES: usize = 192;
+
 /// What a request head for an origin is made from.
 struct Head<'a> {
     exchange: &'a Exchange<'a>,
@@ -358,23 +361,19 @@ impl Head<'_> {
     /// of one hop, then what the proxy adds. What `Connection` lists is gone
     /// before that, so that no client can take away what is added.
     fn fields(&self) -> Result<Fields, relais_http1::FieldError> {
-        let mut own = self.exchange.fields().clone();
-        if self.exchange.has_edited_fields() {
-            strip_unnamed(&mut own);
+        let own = self.exchange.fields();
+        let edited = self.exchange.has_edited_fields();
+        let named = if edited {
+            Named::default()
         } else {
-            strip_hop_by_hop(&mut own);
-        }
-        let mut fields = Fields::new();
-        for (name, value) in &own {
-            if name.eq_ignore_ascii_case(b"Host") || name.eq_ignore_ascii_case(b"Content-Length") {
-                continue;
-            }
-            if self.exchange.has_edited_fields() {
-                fields.push(name, value)?;
-            } else {
-                fields.append(name, value)?;
-            }
-        }
+            Named::by(own)
+        };
+        let mut fields = Fields::with_capacity(own.text_len() + ADDED_BYTES, own.len() + ADDED);
+        fields.copy_from(own, !edited, |name| {
+            let framing =
+                name.eq_ignore_ascii_case(b"Host") || name.eq_ignore_ascii_case(b"Content-Length");
+            !framing && !is_hop_by_hop(name) && !named.contains(name)
+        })?;
         let has_body = self.exchange.meta.body != BodyLength::None;
         if self.ping && has_body && !fields.contains("Expect") {
             fields.append("Expect", "100-Continue")?;

@@ -30,15 +30,15 @@ pub(crate) fn post_read(exchange: &mut Exchange<'_>) -> Flow {
 
 /// 160 bits, six at a time, the last two of 27 characters padded with zeros.
 fn spelt(identity: &[u8; 20]) -> [u8; 27] {
-    let bit = |at: usize| {
-        identity
-            .get(at / 8)
-            .map_or(0, |byte| byte >> (7 - at % 8) & 1)
-    };
-    std::array::from_fn(|index| {
-        let six = (0..6).fold(0, |six, offset| six << 1 | bit(6 * index + offset));
-        ALPHABET[usize::from(six)]
-    })
+    let mut text = [0; 27];
+    for (bytes, four) in identity.chunks(3).zip(text.chunks_mut(4)) {
+        let byte = |at: usize| bytes.get(at).map_or(0, |&byte| u32::from(byte));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (place, character) in four.iter_mut().enumerate() {
+            *character = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
+        }
+    }
+    text
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -499,11 +499,10 @@ impl<'a> Exchange<'a> {
     /// stands once, its lines joined; what modules add may be several lines.
     pub fn fields_mut(&mut self) -> &mut Fields {
         self.fields.get_or_insert_with(|| {
-            let mut joined = Fields::new();
-            for (name, value) in &self.head.fields {
-                // What was parsed can be put into another list.
-                let _ = joined.append(name, value);
-            }
+            let own = &self.head.fields;
+            let mut joined = Fields::with_capacity(own.text_len() + 128, own.len() + 4);
+            // What was parsed has room in another list.
+            let _ = joined.copy_from(own, true, |_| true);
             // No client may take away what a module sets.
             strip_named(&mut joined);
             Box::new(joined)

@@ -101,6 +101,7 @@ fn after_authority(target: &[u8]) -> &[u8] {
 pub fn normalise(raw: &[u8], rules: PathRules, out: &mut Vec<u8>) -> Result<(), PathError> {
     out.clear();
     let raw = without_double_slash(raw);
+    out.reserve(raw.len());
     if !raw.contains(&b'%') {
         out.extend_from_slice(raw);
         return remove_dots(out, rules.merge_slashes);

@@ -41,7 +41,7 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
         out.extend_from_slice(socket);
         out.push(b'|');
     }
-    out.extend(parts.scheme.to_ascii_lowercase());
+    out.extend(parts.scheme.iter().map(u8::to_ascii_lowercase));
     out.extend_from_slice(b"://");
     out.extend_from_slice(without_default_port(parts.scheme, parts.authority));
     out.push(b'/');
@@ -71,9 +71,21 @@ fn canonical(exchange: &Exchange<'_>, proxy: &ProxyUrl) -> Result<Vec<u8>, Respo
 }
 
 fn without_default_port<'a>(scheme: &[u8], authority: &'a [u8]) -> &'a [u8] {
-    let default = relais_policy::Scheme::parse(scheme).map(|scheme| format!(":{}", scheme.port()));
-    default
-        .and_then(|port| authority.strip_suffix(port.as_bytes()))
+    let default = relais_policy::Scheme::parse(scheme).map(|scheme| scheme.port());
+    let colon = authority.iter().rposition(|&byte| byte == b':');
+    let host = colon.map(|colon| authority.split_at(colon));
+    host.filter(|(_, port)| default.is_some() && decimal(&port[1..]) == default)
+        .map(|(host, _)| host)
         .filter(|host| !host.is_empty())
         .unwrap_or(authority)
+}
+
+/// The number that digits spell without a zero in front.
+fn decimal(digits: &[u8]) -> Option<u16> {
+    let plain = !digits.starts_with(b"0") && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()
 }
