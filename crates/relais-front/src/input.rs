@@ -1,7 +1,10 @@
 //! Received bytes that nobody has taken yet, and the buffers they lie in.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -12,28 +15,35 @@ const SMALL: usize = 16 * 1024;
 /// Room for one read of a body that keeps coming.
 const BULK: usize = 128 * 1024;
 
-/// Free buffers kept per worker thread.
-const FREE_MAX: usize = 64;
+/// A small buffer that grew for the rest of a head is still a small one.
+const BULK_LEAST: usize = 4 * SMALL;
 
-/// Buffers of one worker thread: a connection holds one only while it works.
+/// Free buffers kept per worker thread, of the small and of the large kind.
+const FREE_MAX: [usize; 2] = [64, 4];
+
+/// Buffers of one worker thread: a connection holds one only while there are
+/// bytes in it, so that a few serve all and stay in the processor's cache.
 #[derive(Default)]
 pub(crate) struct Buffers {
-    free: RefCell<Vec<Vec<u8>>>,
+    free: RefCell<[Vec<Vec<u8>>; 2]>,
 }
 
 impl Buffers {
-    /// An empty buffer.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        self.free
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(SMALL))
+    /// An empty buffer, small or large.
+    pub(crate) fn take(&self, large: bool) -> Vec<u8> {
+        let free = self.free.borrow_mut()[usize::from(large)].pop();
+        free.unwrap_or_else(|| Vec::with_capacity(if large { BULK } else { SMALL }))
     }
 
-    /// Takes a buffer back; one that grew for a body is not kept.
+    /// Takes a buffer back; one that grew past its kind is not kept.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
-        let mut free = self.free.borrow_mut();
-        if buffer.capacity() >= SMALL && buffer.capacity() <= 2 * SMALL && free.len() < FREE_MAX {
+        let kind = match buffer.capacity() {
+            SMALL..BULK_LEAST => 0,
+            BULK_LEAST..=BULK => 1,
+            _ => return,
+        };
+        let free = &mut self.free.borrow_mut()[kind];
+        if free.len() < FREE_MAX[kind] {
             buffer.clear();
             free.push(buffer);
         }
@@ -45,6 +55,8 @@ impl Buffers {
 pub(crate) struct Input {
     buffer: Vec<u8>,
     start: usize,
+    /// Reads fill what they get, so that more room saves some of them.
+    bulk: bool,
 }
 
 impl Input {
@@ -52,7 +64,7 @@ impl Input {
     pub(crate) fn holding(bytes: Vec<u8>) -> Self {
         Self {
             buffer: bytes,
-            start: 0,
+            ..Self::default()
         }
     }
 
@@ -83,14 +95,19 @@ impl Input {
         }
     }
 
-    /// Reads once; the answer is how many bytes came, 0 at the end.
+    /// Reads once; the answer is how many bytes came, 0 at the end. While
+    /// nothing is there, no buffer is held for it.
     pub(crate) async fn fill(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
         buffers: &Buffers,
     ) -> io::Result<usize> {
-        self.make_room(buffers);
-        from.read_buf(&mut self.buffer).await
+        poll_fn(|context| {
+            self.make_room(buffers);
+            let read = pin!(from.read_buf(&mut self.buffer)).poll(context);
+            self.settle(read, buffers)
+        })
+        .await
     }
 
     /// Reads once, no more than `most` bytes: what comes along with the head
@@ -101,21 +118,38 @@ impl Input {
         buffers: &Buffers,
         most: u64,
     ) -> io::Result<usize> {
-        self.make_room(buffers);
-        from.take(most).read_buf(&mut self.buffer).await
+        poll_fn(|context| {
+            self.make_room(buffers);
+            let mut some = (&mut *from).take(most);
+            let read = pin!(some.read_buf(&mut self.buffer)).poll(context);
+            self.settle(read, buffers)
+        })
+        .await
+    }
+
+    fn settle(
+        &mut self,
+        read: Poll<io::Result<usize>>,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        match read {
+            Poll::Pending => self.park(buffers),
+            Poll::Ready(Ok(count)) => {
+                // A short read of a large buffer may still be a long one.
+                let filled = self.buffer.len() == self.buffer.capacity();
+                self.bulk = filled || self.bulk && count >= SMALL;
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+        read
     }
 
     fn make_room(&mut self, buffers: &Buffers) {
-        if self.buffer.capacity() == 0 {
-            self.buffer = buffers.take();
+        if self.bulk && self.buffer.capacity() < BULK_LEAST {
+            self.park(buffers);
         }
-        // A read that filled the buffer is followed by a larger one.
-        if self.is_empty()
-            && self.buffer.len() == self.buffer.capacity()
-            && self.buffer.capacity() < BULK
-        {
-            self.buffer = Vec::with_capacity(BULK);
-            self.start = 0;
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers.take(self.bulk);
         }
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -161,7 +195,7 @@ mod tests {
             assert_eq!(input.bytes(), b"world!", "what is not consumed stays");
             input.consume(6);
             input.park(&buffers);
-            assert_eq!(buffers.free.borrow().len(), 1);
+            assert_eq!(buffers.free.borrow()[0].len(), 1);
             assert_eq!(input.fill(&mut more, &buffers).await.unwrap(), 0);
         });
     }
@@ -174,10 +208,39 @@ mod tests {
             let body = vec![7; 4 * BULK];
             let mut source: &[u8] = &body;
             let first = input.fill(&mut source, &buffers).await.unwrap();
-            input.buffer.truncate(first);
-            input.start = first;
+            input.consume(first);
             let second = input.fill(&mut source, &buffers).await.unwrap();
             assert!(second > first, "{first} then {second}");
+            input.consume(second);
+            let mut little: &[u8] = b"!";
+            input.fill(&mut little, &buffers).await.unwrap();
+            input.consume(1);
+            input.park(&buffers);
+            assert_eq!(buffers.free.borrow().each_ref().map(Vec::len), [1, 1]);
+        });
+    }
+
+    #[test]
+    fn nobody_holds_a_buffer_who_waits() {
+        run(async {
+            let buffers = Buffers::default();
+            let mut input = Input::default();
+            let (mut far, mut near) = tokio::io::duplex(64);
+            {
+                let mut fill = pin!(input.fill(&mut near, &buffers));
+                poll_fn(|context| {
+                    assert!(fill.as_mut().poll(context).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                assert_eq!(buffers.free.borrow()[0].len(), 1);
+                tokio::io::AsyncWriteExt::write_all(&mut far, b"hello")
+                    .await
+                    .unwrap();
+                assert_eq!(fill.await.unwrap(), 5);
+            }
+            assert_eq!(input.bytes(), b"hello");
+            assert!(buffers.free.borrow()[0].is_empty());
         });
     }
 }

@@ -124,6 +124,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Http1) -> Next {
         }
     };
     client.input.consume(consumed);
+    client.input.park(&worker.buffers);
     if client.misdirected {
         let respond = Respond {
             plain_on_tls: true,

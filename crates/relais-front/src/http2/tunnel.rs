@@ -93,7 +93,7 @@ async fn downstream(
 /// Waits for bytes without a buffer, and reads them into one.
 async fn some(buffers: &Buffers, from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     poll_fn(|context| {
-        let mut buffer = buffers.take();
+        let mut buffer = buffers.take(false);
         let read = pin!(from.read_buf(&mut buffer)).poll(context);
         match read {
             Poll::Ready(result) => Poll::Ready(result.map(|_| buffer)),
