@@ -30,6 +30,9 @@ const RESERVE_MAX: u64 = 64;
 /// Accepts until the task is aborted.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     let room = Room::new();
+    let local = listener.local_addr().ok();
+    // Only a listener of all addresses has to ask each connection for its own.
+    let local = local.filter(|address| !address.ip().is_unspecified());
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -38,7 +41,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
                 let serving = Rc::clone(&worker);
                 tokio::task::spawn_local(async move {
                     let _counted = counted;
-                    connection::serve(serving, stream, peer).await;
+                    connection::serve(serving, stream, peer, local).await;
                 });
                 if is_short {
                     room.say(&worker, None);

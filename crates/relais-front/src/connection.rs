@@ -58,13 +58,17 @@ pub(crate) enum Arrival {
     Bad(RequestError),
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
-    let Ok(local) = stream.local_addr() else {
+/// Serves a connection to its end; `local` is our end's address where it is
+/// known. Its listener has set `TCP_NODELAY`.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+) {
+    let Some(local) = local.or_else(|| stream.local_addr().ok()) else {
         return;
     };
-    // Small answers must not wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
     let mut facts = Connection {
         peer: plain(peer),
         local: plain(local),

@@ -41,6 +41,9 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Small answers must not wait for an acknowledgement. On Linux accepted
+    // connections have it from their listener.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
