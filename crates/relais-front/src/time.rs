@@ -1,7 +1,9 @@
 //! Time limits on waiting.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -13,6 +15,11 @@ pub(crate) async fn within<T>(
     limit: Duration,
     operation: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
+    let mut operation = pin!(operation);
+    // Most operations need no timer: the socket takes what is written.
+    if let Poll::Ready(result) = poll_once(operation.as_mut()).await {
+        return result;
+    }
     match tokio::time::timeout(limit, operation).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -24,10 +31,18 @@ pub(crate) async fn until<T>(
     end: Instant,
     operation: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
+    let mut operation = pin!(operation);
+    if let Poll::Ready(result) = poll_once(operation.as_mut()).await {
+        return result;
+    }
     match tokio::time::timeout_at(end, operation).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+async fn poll_once<F: Future>(mut operation: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(operation.as_mut().poll(context))).await
 }
 
 /// A write that failed, and how much the system had taken by then.
