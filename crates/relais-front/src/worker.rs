@@ -18,9 +18,9 @@ use relais_telemetry::{Entry, Level};
 use relais_tunnel::{EngineHandle, TunnelLimits};
 use relais_upstream::Pool;
 use tokio::net::TcpListener;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::LocalSet;
 
 use crate::accept::accept;
 use crate::generation::Generation;
@@ -79,22 +79,29 @@ impl WorkerHandle {
         listeners: Vec<(ListenerSpec, StdListener)>,
         engine: EngineHandle,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(LOOKUPS_MAX)
-            .build()?;
         let (commands, receiver) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
-        generation.server.enlist(commands.clone(), &engine);
+        let server = Arc::clone(&generation.server);
+        let engines = engine.clone();
+        // A runtime of local tasks cannot move to another thread.
+        let (started, start) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("http-{index}"))
-            .spawn(move || {
-                let worker = Rc::new(Worker::new(index == 0, generation, engine, count));
-                LocalSet::new().block_on(&runtime, run(worker, listeners, receiver));
-                // A look-up that is still under way is not worth waiting for.
-                runtime.shutdown_background();
+            .spawn(move || match runtime() {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    let worker = Rc::new(Worker::new(index == 0, generation, engine, count));
+                    runtime.block_on(run(worker, listeners, receiver));
+                    // A look-up that is still under way is not worth waiting for.
+                    runtime.shutdown_background();
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
             })?;
+        start.recv().map_err(io::Error::other)??;
+        server.enlist(commands.clone(), &engines);
         Ok(Self {
             commands,
             thread,
@@ -118,6 +125,13 @@ impl WorkerHandle {
         // A worker that panicked has told so on the error log already.
         let _ = self.thread.join();
     }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(LOOKUPS_MAX)
+        .build_local(LocalOptions::default())
 }
 
 /// One worker thread's state, shared by its connections.
