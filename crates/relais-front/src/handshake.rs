@@ -336,8 +336,15 @@ fn submit(worker: &Rc<Worker>, near: io::Result<Wire<OwnedFd>>, to_origin: Vec<u
         route: plan.route,
         label: Box::new(plan.record),
     };
-    if let Err(handoff) = worker.engine.submit(handoff) {
-        tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
+    match worker.engine.queue(handoff) {
+        // What else this thread hands over in its turn goes with the same wake.
+        Ok(Some(wake)) => {
+            tokio::task::spawn_local(async move { drop(wake) });
+        }
+        Ok(None) => {}
+        Err(handoff) => {
+            tokio::task::spawn_local(try_again(Rc::clone(worker), handoff));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -54,6 +54,20 @@ pub struct EngineHandle {
     gate: Gate,
 }
 
+/// Wakes the engines that have got tunnels by [`EngineHandle::queue`] since they last looked, when it is dropped.
+#[must_use = "the engine is woken when this is dropped, which is to be after other tunnels have been queued"]
+pub struct WakeLater(Arc<Lanes>);
+
+impl Drop for WakeLater {
+    fn drop(&mut self) {
+        for lane in &self.0.0 {
+            if lane.asleep.swap(false, Ordering::Relaxed) {
+                lane.waker.wake();
+            }
+        }
+    }
+}
+
 impl EngineHandle {
     /// Hands a tunnel to the engine with the fewest tunnels. Takes no descriptor and does not block.
     ///
@@ -64,6 +78,20 @@ impl EngineHandle {
         reason = "what comes back is the tunnel that was to be moved"
     )]
     pub fn submit(&self, handoff: Handoff) -> Result<(), Handoff> {
+        drop(self.queue(handoff)?);
+        Ok(())
+    }
+
+    /// The same without waking the engine, which the answer does when it is dropped: one call then does for all that is
+    /// queued meanwhile, which gets no answer of its own.
+    ///
+    /// # Errors
+    /// As for [`EngineHandle::submit`].
+    #[expect(
+        clippy::result_large_err,
+        reason = "what comes back is the tunnel that was to be moved"
+    )]
+    pub fn queue(&self, handoff: Handoff) -> Result<Option<WakeLater>, Handoff> {
         let mut handoff = handoff;
         let least = self
             .lanes
@@ -72,7 +100,7 @@ impl EngineHandle {
             .min_by_key(|lane| lane.open.load(Ordering::Relaxed));
         for lane in least.into_iter().chain(&self.lanes.0) {
             match lane.push(handoff) {
-                Ok(()) => return Ok(()),
+                Ok(first) => return Ok(first.then(|| WakeLater(Arc::clone(&self.lanes)))),
                 Err(back) => handoff = back,
             }
         }
@@ -167,6 +195,8 @@ struct Lane {
     inbox: Mutex<Inbox>,
     ended: Condvar,
     waker: EpollWaker,
+    /// The first tunnel in the inbox has not woken the thread yet.
+    asleep: AtomicBool,
     open: Arc<AtomicUsize>,
     queue: usize,
 }
@@ -193,7 +223,7 @@ impl Lane {
         clippy::result_large_err,
         reason = "what comes back is the tunnel that was to be moved"
     )]
-    fn push(&self, handoff: Handoff) -> Result<(), Handoff> {
+    fn push(&self, handoff: Handoff) -> Result<bool, Handoff> {
         let mut inbox = self.inbox();
         if inbox.state != State::Running || inbox.handoffs.len() >= self.queue {
             return Err(handoff);
@@ -201,10 +231,11 @@ impl Lane {
         self.open.fetch_add(1, Ordering::Relaxed);
         inbox.handoffs.push_back(handoff);
         // The thread takes the whole queue at once, so that only the first entry needs to wake it.
-        if inbox.handoffs.len() == 1 {
-            self.waker.wake();
+        let first = inbox.handoffs.len() == 1;
+        if first {
+            self.asleep.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(first)
     }
 
     fn command(&self, walk: Walk) {
@@ -248,6 +279,7 @@ fn start(name: String, number: usize, engines: usize, settings: Settings) -> io:
         }),
         ended: Condvar::new(),
         waker: io.waker(),
+        asleep: AtomicBool::new(false),
         open: Arc::default(),
         queue: settings.queue,
     });
@@ -289,6 +321,7 @@ fn run(engine: &mut Engine<Wires<Epoll>>, lane: &Lane) -> usize {
 fn take(lane: &Lane, arrived: &mut VecDeque<Handoff>) -> (State, Vec<Walk>) {
     let mut inbox = lane.inbox();
     mem::swap(&mut inbox.handoffs, arrived);
+    lane.asleep.store(false, Ordering::Relaxed);
     (inbox.state, mem::take(&mut inbox.orders))
 }
 

@@ -33,7 +33,7 @@ mod wire;
 pub use end::{EndReason, TunnelEnd};
 pub use engine::{Engine, Settings};
 pub use gate::{Permit, Quota};
-pub use handle::EngineHandle;
+pub use handle::{EngineHandle, WakeLater};
 pub use handoff::{Handoff, Label, PerSide, Rate, Route, RouteNames, TunnelId, TunnelLimits};
 pub use order::{Farewell, Filter, TunnelInfo};
 pub use relais_io::Side;
