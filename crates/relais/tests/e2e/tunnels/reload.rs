@@ -179,3 +179,39 @@ fn a_drain_lets_go_of_its_configuration_too() {
     drop((gone, origin));
     assert!(eventually(|| snapshots() == 1), "{}", snapshots());
 }
+
+#[test]
+fn listeners_come_and_go_and_tunnels_stay() {
+    let [first, second] = [0; 2].map(|_| crate::harness::program::free_address());
+    let routes = Routes::new(&format!("Listen {first}"));
+    let answers = |address| match std::net::TcpStream::connect(address) {
+        Err(_) => false,
+        Ok(stream) => {
+            let mut client = Conn::new(stream);
+            client.send(b"GET /none HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            status(&client.message(Kind::Response)) == 404
+        }
+    };
+    assert!(eventually(|| answers(first)));
+    let (mut client, mut origin) = routes.open("/ws/x");
+    routes.configure(&format!("Listen {second}"));
+    run(&routes.proxy, &["reload"]);
+    assert!(eventually(|| answers(second) && !answers(first)));
+    assert!(
+        answers(routes.proxy.address()),
+        "what both files have stays"
+    );
+    passes(&mut client, &mut origin);
+}
+
+#[test]
+fn a_graceful_stop_has_an_end() {
+    let mut routes = Routes::new("TunnelDrainWindow 600\nGracefulShutdownTimeout 1");
+    let (mut client, mut origin) = routes.open("/ws/x");
+    routes.proxy.control("graceful-stop");
+    passes(&mut client, &mut origin);
+    assert_eq!(client.rest(), super::GOING_AWAY);
+    drop((client, origin));
+    assert!(routes.proxy.wait().expect("an end").success());
+    assert_eq!(routes.proxy.site.dir.read("named.log"), "101 stopped\n");
+}
