@@ -114,6 +114,8 @@ pub(crate) struct Arguments {
     pub(crate) detached: bool,
     /// `--dry-run`: only say what a reload would do.
     pub(crate) dry_run: bool,
+    /// `--socket`: where the control socket is, whatever the configuration says.
+    pub(crate) socket: Option<PathBuf>,
     /// What `explain` is asked.
     pub(crate) question: Question,
     /// What `tunnels` is asked.
@@ -138,6 +140,7 @@ impl Arguments {
             startup_level: None,
             detached: false,
             dry_run: false,
+            socket: None,
             question: Question::default(),
             inquiry: Inquiry::default(),
         }
@@ -230,6 +233,7 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "-h" | "-?" | "--help" => parsed.action = Action::Help,
         "--detached" => parsed.detached = true,
         "--dry-run" => parsed.dry_run = true,
+        "--socket" => parsed.socket = Some(parser.value()?.into()),
         "check" => parsed.action = Action::Report(Form::Human),
         "--offline" if is_report(parsed) || parsed.action == Action::Migrate => {
             parsed.offline = true
@@ -241,7 +245,7 @@ fn take(parsed: &mut Arguments, parser: &mut Parser, word: &str) -> Result<(), l
         "tunnels" => return words_of(parsed, parser, Action::Tunnels),
         "top" => parsed.action = Action::Top,
         "reload" => return words_of(parsed, parser, Action::Reload),
-        "metrics" => parsed.action = Action::Metrics,
+        "metrics" => return words_of(parsed, parser, Action::Metrics),
         "status" => return words_of(parsed, parser, Action::Status),
         "migrate" => parsed.action = Action::Migrate,
         other => return Err(format!("unexpected argument {other}").into()),
@@ -377,6 +381,7 @@ mod tests {
             ("--dry-run -k restart -f a.conf", Action::Reload),
             ("reload --dry-run --json", Action::Reload),
             ("status -f a.conf", Action::Status),
+            ("metrics --socket run/relais.sock", Action::Metrics),
             ("-v", Action::Version),
             ("-V", Action::BuildSettings),
             ("-l", Action::Modules),

@@ -23,6 +23,7 @@ Usage: relais                         the demonstration, on http://127.0.0.1:808
        relais reload [--dry-run] [--json]
                                       reads the configuration again and says what becomes of
                                       the live tunnels of each route, or only says it
+                                      (--socket FILE: where it answers, when its file cannot be read)
        relais status [--json]         how the relais that runs is
        relais metrics                 the same and its tunnels, for Prometheus; over HTTP they are at
                                       SetHandler tunnel-metrics

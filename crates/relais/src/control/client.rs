@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Parser, ValueExt};
@@ -197,13 +198,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     arguments: &Arguments,
     request: &Request,
 ) -> Result<Vec<T>, Failure> {
-    let configuration = configuration::read(arguments)?;
-    let Some(site) = &configuration.site else {
-        configuration::print(&configuration, arguments);
-        return Err(Failure::Told);
-    };
-    let pid_file = site.server.pid_file.as_ref().ok_or("there is no PidFile")?;
-    let path = super::path(pid_file);
+    let path = socket(arguments)?;
     let failed =
         |error: std::io::Error| format!("no relais answers on {}: {error}", path.display());
     let mut socket = UnixStream::connect(&path).map_err(failed)?;
@@ -224,6 +219,22 @@ pub(super) fn ask<T: DeserializeOwned>(
         }
     }
     Ok(answers)
+}
+
+/// Where the running relais answers: beside the PidFile of a configuration
+/// that can be read.
+fn socket(arguments: &Arguments) -> Result<PathBuf, Failure> {
+    if let Some(path) = &arguments.socket {
+        return Ok(path.clone());
+    }
+    let configuration = configuration::read(arguments)?;
+    let Some(site) = &configuration.site else {
+        configuration::print(&configuration, arguments);
+        let help = "the configuration says where the running relais answers; --socket FILE does without it";
+        return Err(help.into());
+    };
+    let pid_file = site.server.pid_file.as_ref().ok_or("there is no PidFile")?;
+    Ok(super::path(pid_file))
 }
 
 pub(super) fn order(rows: &mut [Row], sort: Sort) {

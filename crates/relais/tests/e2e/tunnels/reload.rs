@@ -119,7 +119,28 @@ fn a_wrong_file_changes_nothing_and_is_told() {
             !output.status.success() && said.contains("test.conf:"),
             "{said}"
         );
+        assert!(said.contains("--socket"), "{said}");
     }
+    // With the socket's name relais is asked all the same, and says what it has read.
+    let socket = routes
+        .proxy
+        .site
+        .dir
+        .join("test.sock")
+        .display()
+        .to_string();
+    for arguments in [&["reload"][..], &["reload", "--dry-run"]] {
+        let arguments = [arguments, &["--socket", &socket]].concat();
+        let output = routes.proxy.site.run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("test.conf:"), "{said}");
+        assert!(said.contains("the configuration was not changed"), "{said}");
+        assert!(!output.status.success());
+    }
+    assert_eq!(
+        asked(&routes.proxy, &["status", "--socket", &socket])["tunnels"],
+        1
+    );
     routes.proxy.signal(Signal::SIGUSR1);
     assert!(routes.proxy.says("the configuration was not changed"));
     passes(&mut kept.0, &mut kept.1);
