@@ -131,6 +131,11 @@ fn of_certificate(der: &[u8], rest: &str) -> Option<String> {
         "M_SERIAL" => serial(parsed.raw_serial()),
         "S_DN" => distinguished(parsed.subject()),
         "I_DN" => distinguished(parsed.issuer()),
+        "CERT_RFC4523_CEA" => format!(
+            "{{ serialNumber {}, issuer rdnSequence:\"{}\" }}",
+            parsed.serial,
+            distinguished(parsed.issuer())
+        ),
         "V_START" => date(validity.not_before),
         "V_END" => date(validity.not_after),
         "V_REMAIN" => remaining_days(validity.not_after).to_string(),

@@ -10,6 +10,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::Problem;
 use crate::secret::{self, PassPhrase};
@@ -103,7 +104,7 @@ fn certificates_of(text: &[u8], file: &FileSpec) -> Result<Vec<CertificateDer<'s
 /// it must never mean that everything is trusted.
 pub(crate) fn roots(files: &[FileSpec], folders: &[FileSpec]) -> Result<RootCertStore, Problem> {
     let mut store = RootCertStore::empty();
-    for file in files.iter().cloned().chain(members(folders)?) {
+    for file in all(files, folders)? {
         for certificate in certificates(&file)? {
             store.add(certificate).map_err(|error| {
                 Problem::new(
@@ -117,13 +118,33 @@ pub(crate) fn roots(files: &[FileSpec], folders: &[FileSpec]) -> Result<RootCert
     Ok(store)
 }
 
+/// Those of the trusted certificates that sign themselves.
+pub(crate) fn self_signed(
+    files: &[FileSpec],
+    folders: &[FileSpec],
+) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let mut found = Vec::new();
+    for file in all(files, folders)? {
+        let all = certificates(&file)?.into_iter();
+        found.extend(all.filter(|der| match X509Certificate::from_der(der) {
+            Ok((_, parsed)) => parsed.subject() == parsed.issuer(),
+            Err(_) => false,
+        }));
+    }
+    Ok(found)
+}
+
+fn all(files: &[FileSpec], folders: &[FileSpec]) -> Result<Vec<FileSpec>, Problem> {
+    Ok(files.iter().cloned().chain(members(folders)?).collect())
+}
+
 /// The revocation lists of files and folders.
 pub(crate) fn revocations(
     files: &[FileSpec],
     folders: &[FileSpec],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Problem> {
     let mut lists = Vec::new();
-    for file in files.iter().cloned().chain(members(folders)?) {
+    for file in all(files, folders)? {
         let found: Result<Vec<_>, _> =
             CertificateRevocationListDer::pem_slice_iter(&read(&file)?).collect();
         match found {

@@ -18,6 +18,9 @@ use crate::files::{self, refused};
 #[derive(Debug)]
 pub(crate) struct OriginVerifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Trusted as they are. OpenSSL takes one of them from the origin itself also where it says that it signs others,
+    /// as self-signed ones do; webpki does not.
+    trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
     name: bool,
     expire: bool,
@@ -51,8 +54,15 @@ impl OriginVerifier {
                 Some(builder.build().map_err(|error| refused(spec.span, error))?)
             }
         };
+        let trusted = match chain {
+            Some(_) if trust.crl_check.is_none() => {
+                files::self_signed(&trust.ca_files, &trust.ca_paths)?
+            }
+            _ => Vec::new(),
+        };
         Ok(Self {
             chain,
+            trusted,
             provider: Arc::clone(provider),
             name: spec.check_name,
             expire: spec.check_expire,
@@ -68,10 +78,11 @@ impl OriginVerifier {
         let (_, parsed) =
             X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if self.expire && seconds > parsed.validity().not_after.timestamp() {
+        let expire = self.expire || self.chain.is_some();
+        if expire && seconds > parsed.validity().not_after.timestamp() {
             return Err(CertificateError::Expired);
         }
-        if self.expire && seconds < parsed.validity().not_before.timestamp() {
+        if expire && seconds < parsed.validity().not_before.timestamp() {
             return Err(CertificateError::NotValidYet);
         }
         if self.name && !is_named(&parsed, &name.to_str()) {
@@ -130,7 +141,8 @@ impl ServerCertVerifier for OriginVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(chain) = &self.chain {
+        let is_trusted = self.trusted.iter().any(|one| one == certificate);
+        if let Some(chain) = self.chain.as_ref().filter(|_| !is_trusted) {
             match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
                 Ok(_) => {}
                 // The name is looked at last, and by our own rule below.

@@ -21,6 +21,8 @@ mod http2;
 mod lifecycle;
 mod manager;
 mod maps;
+mod mod_ssl;
+mod mod_ssl_origins;
 mod origins;
 mod python;
 mod status;
