@@ -36,16 +36,26 @@ fn clear_and_encrypted_on_either_side() {
     }
     let echo = echo();
     let behind = behind_tls(&echo);
-    let encrypted = format!(
-        "SSLProxyEngine on\nProxyPass /ws wss://{}/ws",
-        behind.address()
-    );
-    let clear = format!("ProxyPass /ws ws://{}/ws", echo.address);
     let authority = behind.site.dir.join("ca.crt");
-    for (to_origin, tls) in [(&encrypted, true), (&encrypted, false), (&clear, true)] {
-        let (front, scheme) = if tls {
+    let clear = format!("ProxyPass /ws ws://{}/ws", echo.address);
+    let encrypted = |version: &str| {
+        let address = behind.address();
+        format!("SSLProxyEngine on\nSSLProxyProtocol {version}\nProxyPass /ws wss://{address}/ws")
+    };
+    let [old, new] = ["TLSv1.2", "TLSv1.3"];
+    for (front, to_origin) in [
+        (None, clear.clone()),
+        (None, encrypted(old)),
+        (None, encrypted(new)),
+        (Some(old), clear.clone()),
+        (Some(new), clear),
+        (Some(old), encrypted(new)),
+        (Some(new), encrypted(old)),
+    ] {
+        let tls = front.is_some();
+        let (front, scheme) = if let Some(version) = front {
             let site = secure("http://127.0.0.1:9", "");
-            site.configure(&site_body(to_origin));
+            site.configure(&site_body(&format!("SSLProtocol {version}\n{to_origin}")));
             (site.start(), "wss")
         } else {
             (Running::relais(&format!("{to_origin}\n{LOG}")), "ws")
