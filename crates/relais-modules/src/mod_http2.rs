@@ -149,8 +149,12 @@ impl Module for Http2 {
             syntax: "H2StreamTimeout time-interval[s]",
             context: Context::HOST,
             default: Some("value of Timeout"),
-            doc: "How long the client of a stream may send nothing of a body, or take nothing of an answer.",
-            accepts: &["H2StreamTimeout 5", "H2StreamTimeout 500ms"],
+            doc: "How long the client of a stream may send nothing of a body, or take nothing of an answer; 0 is Timeout.",
+            accepts: &[
+                "H2StreamTimeout 5",
+                "H2StreamTimeout 500ms",
+                "H2StreamTimeout 0",
+            ],
             refuses: &["H2StreamTimeout", "H2StreamTimeout x"],
             set: Set::Take1(|slot, word| {
                 let unit = Duration::from_secs(1);
@@ -348,7 +352,7 @@ impl Module for Http2 {
                 Some(0) => Http2Spec::ERRORS_MAX,
                 set => set.unwrap_or(default.errors_max).min(Http2Spec::ERRORS_MAX),
             },
-            timeout: host.timeout,
+            timeout: host.timeout.filter(|time| !time.is_zero()),
             early_hints: host.early_hints.unwrap_or(default.early_hints),
             websockets: host.websockets.unwrap_or(default.websockets),
         };

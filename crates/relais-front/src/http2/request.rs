@@ -172,3 +172,98 @@ fn title_case(name: &[u8]) -> Vec<u8> {
     };
     name.iter().map(letter).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("a request").into_parts().0
+    }
+
+    /// The lines that an origin of HTTP/1 would be shown, and the body's length; or the status, 0 for a reset.
+    fn shown(parts: &Parts, ended: bool) -> Result<(String, BodyLength), u16> {
+        let mut head = RequestHead::new();
+        match read(parts, ended, &Limits::default(), [7; 16], &mut head) {
+            Ok((meta, _)) => {
+                let mut text = head.line().to_vec();
+                for (name, value) in &head.fields {
+                    text.extend_from_slice(&[b" | ", name, b": ", value].concat());
+                }
+                Ok((String::from_utf8(text).expect("text"), meta.body))
+            }
+            Err(Refusal::Answer(respond)) => Err(respond.status),
+            Err(Refusal::Malformed) => Err(0),
+        }
+    }
+
+    #[test]
+    fn requests_have_the_form_of_http_1() {
+        let get = parts(
+            "GET",
+            "http://a.example:8080/x?y",
+            &[
+                ("x-a-bc", "1"),
+                ("cookie", "a=1"),
+                ("host", "A.example:8080"),
+                ("cookie", "b=2"),
+            ],
+        );
+        let expected = "GET /x?y HTTP/2.0 | Host: a.example:8080 | X-A-Bc: 1 | Cookie: a=1; b=2";
+        assert_eq!(
+            shown(&get, true),
+            Ok((expected.to_owned(), BodyLength::None))
+        );
+        assert_eq!(
+            shown(&get, false),
+            Ok((expected.to_owned(), BodyLength::Chunked))
+        );
+        let post = parts("POST", "http://a/", &[("content-length", "5")]);
+        let expected = "POST / HTTP/2.0 | Host: a | Content-Length: 5";
+        assert_eq!(
+            shown(&post, false),
+            Ok((expected.to_owned(), BodyLength::Length(5)))
+        );
+        assert_eq!(shown(&post, true), Err(0), "less than was promised");
+    }
+
+    #[test]
+    fn an_extended_connect_is_an_upgrade() {
+        let mut connect = parts(
+            "CONNECT",
+            "https://a/ws",
+            &[("sec-websocket-key", "theirs")],
+        );
+        connect
+            .extensions
+            .insert(Protocol::from_static("websocket"));
+        let expected = "GET /ws HTTP/2.0 | Host: a | Upgrade: websocket | Connection: Upgrade | \
+                        Sec-WebSocket-Key: BwcHBwcHBwcHBwcHBwcHBw== | Sec-WebSocket-Version: 13";
+        assert_eq!(
+            shown(&connect, false),
+            Ok((expected.to_owned(), BodyLength::None))
+        );
+        connect.extensions.insert(Protocol::from_static("other"));
+        assert_eq!(shown(&connect, false), Err(501));
+    }
+
+    #[test]
+    fn what_is_ambiguous_or_too_large_is_refused() {
+        let long = "x".repeat(9000);
+        let rows = [
+            (parts("GET", "http://a/", &[("host", "b")]), 400),
+            (parts("GET", "/", &[]), 400),
+            (parts("GET", "http://a/", &[("x-a", " b")]), 0),
+            (parts("GET", "http://a/", &[("x-a", &long)]), 431),
+            (parts("GET", &format!("http://a/{long}"), &[]), 414),
+            (parts("GET", "http://a/", &vec![("x-a", "b"); 101]), 431),
+        ];
+        for (parts, status) in rows {
+            assert_eq!(shown(&parts, true), Err(status), "{:?}", parts.uri);
+        }
+    }
+}
