@@ -55,6 +55,8 @@ pub enum Variable {
     TimeWday,
     Time,
     ApiVersion,
+    /// The same in an expression, which leaves the minor number out.
+    ApiMajor,
     Https,
     IsSubreq,
     RequestFilename,
@@ -271,8 +273,9 @@ const PLAIN: &[(&str, Variable)] = &[
     ("THE_REQUEST", Variable::TheRequest),
 ];
 
-/// Names that expressions know and mod_rewrite does not.
+/// Names that expressions know and mod_rewrite does not, or understands otherwise.
 const EXPRESSION_ONLY: &[(&str, Variable)] = &[
+    ("API_VERSION", Variable::ApiMajor),
     ("CONN_LOG_ID", Variable::ConnLogId),
     ("REQUEST_LOG_ID", Variable::RequestLogId),
     ("CONTENT_TYPE", Variable::ContentType),

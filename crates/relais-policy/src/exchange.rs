@@ -606,10 +606,8 @@ impl<'a> Exchange<'a> {
         let status = status.to_string();
         self.environment
             .set(b"REDIRECT_STATUS", Some(status.as_bytes()));
-        self.environment.set(b"REDIRECT_URL", Some(&first.path));
-        if let Some(query) = &first.query {
-            self.environment.set(b"REDIRECT_QUERY_STRING", Some(query));
-        }
+        // REDIRECT_URL and REDIRECT_QUERY_STRING are for programs: httpd sets
+        // them with the other variables of CGI, which nothing here asks for.
         self.client = first.client;
         self.client_name.clone_from(&first.client_name);
         self.identity = first.identity;

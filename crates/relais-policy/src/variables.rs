@@ -166,7 +166,8 @@ impl Exchange<'_> {
             Variable::Handler => {
                 out.extend_from_slice(self.handler.as_deref().unwrap_or_default());
             }
-            Variable::ApiVersion => show(API_VERSION, out),
+            Variable::ApiVersion => show(format_args!("{API_MAJOR}:{API_MINOR}"), out),
+            Variable::ApiMajor => show(API_MAJOR, out),
             // The rest is about files, users and programs, which relais does
             // not have, or about the time.
             _ => self.time(variable, out),
@@ -326,8 +327,10 @@ fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
-/// httpd's `MODULE_MAGIC_NUMBER_MAJOR` of 2.4.
-const API_VERSION: &str = "20120211";
+/// `MODULE_MAGIC_NUMBER_MAJOR` and `_MINOR` of httpd 2.4.71, whose configuration
+/// relais reads.
+const API_MAJOR: u32 = 20_120_211;
+const API_MINOR: u32 = 142;
 
 #[cfg(test)]
 mod tests {

@@ -55,12 +55,12 @@ pub trait Context: Lookup {
         0
     }
 
-    /// Takes one line of the rewrite log.
-    fn trace(&self, _level: u8, _line: fmt::Arguments<'_>) {}
+    /// Takes one line of the rewrite log; `bare` says that httpd does not put the folder of the rules in front of it.
+    fn trace(&self, _level: u8, _bare: bool, _line: fmt::Arguments<'_>) {}
 
     /// A pattern has been tried; called for [`Self::trace_level`] as the line that the rewrite log has for it is.
     fn tried(&self, tried: &Tried<'_>) {
-        self.trace(tried.level(), format_args!("{tried}"));
+        self.trace(tried.level(), false, format_args!("{tried}"));
     }
 }
 
@@ -120,11 +120,21 @@ impl fmt::Display for Tried<'_> {
 macro_rules! trace {
     ($context:expr, $level:expr, $($line:tt)+) => {
         if $context.trace_level() >= $level {
-            $context.trace($level, format_args!($($line)+));
+            $context.trace($level, false, format_args!($($line)+));
         }
     };
 }
 pub(crate) use trace;
+
+/// The same for what httpd says without the folder of the rules.
+macro_rules! trace_bare {
+    ($context:expr, $level:expr, $($line:tt)+) => {
+        if $context.trace_level() >= $level {
+            $context.trace($level, true, format_args!($($line)+));
+        }
+    };
+}
+pub(crate) use trace_bare;
 
 /// Bytes for a log line: UTF-8 as it is, the rest replaced.
 pub(crate) struct Show<'a>(pub(crate) &'a [u8]);
@@ -191,14 +201,14 @@ impl Lookup for View<'_> {
         let value = out.get(start..).unwrap_or_default();
         let (map, key) = (Show(map), Show(key));
         if found {
-            trace!(
+            trace_bare!(
                 self.context,
                 5,
                 "map lookup OK: map={map} key={key} -> val={}",
                 Show(value)
             );
         } else {
-            trace!(self.context, 5, "map lookup FAILED: map={map} key={key}");
+            trace_bare!(self.context, 5, "map lookup FAILED: map={map} key={key}");
         }
         found
     }

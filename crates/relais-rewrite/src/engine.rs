@@ -7,7 +7,7 @@ use std::mem;
 use relais_expr::{ByteMask, Groups, Origin, PieceKind, Template};
 
 use crate::condition::Condition;
-use crate::context::{Context, Show, Tried, View, trace};
+use crate::context::{Context, Show, Tried, View, trace, trace_bare};
 use crate::flags::FlagKind;
 use crate::outcome::{Input, Outcome, Prefix};
 use crate::rule::{Rule, RuleDraft, RuleSet};
@@ -36,12 +36,10 @@ pub fn run(rules: &RuleSet, input: &Input<'_>, context: &mut dyn Context) -> Out
     }
     let buffers = BUFFERS.take();
     let mut engine = Engine::new(input, context, buffers);
-    trace!(
-        engine.context,
-        2,
-        "init rewrite engine with requested uri {}",
-        Show(input.path)
-    );
+    if input.directory.is_none() {
+        let line = "init rewrite engine with requested uri";
+        trace!(engine.context, 2, "{line} {}", Show(input.path));
+    }
     let outcome = match engine.apply_all(rules) {
         Ok(()) => engine.finish(),
         Err(early) => engine.finish_early(early),
@@ -250,6 +248,12 @@ impl<'a> Engine<'a> {
             return Err(Early::Status(status));
         }
         if applied == Applied::Replaced {
+            trace!(
+                self.context,
+                2,
+                "setting lastsub to rule with output {}",
+                Show(&draft.substitution.written)
+            );
             self.no_escape = draft.has(FlagKind::NoEscape);
         }
         if draft.has(FlagKind::PassThrough) && self.input.directory.is_some() {
@@ -481,7 +485,7 @@ impl<'a> Engine<'a> {
             template.expand(groups, tested, &self.view(at), None, &mut text);
             if let [b'!', name @ ..] = text.as_slice() {
                 self.context.set_env(name, None);
-                trace!(self.context, 5, "unsetting env variable '{}'", Show(name));
+                trace_bare!(self.context, 5, "unsetting env variable '{}'", Show(name));
                 continue;
             }
             let colon = text
@@ -492,7 +496,7 @@ impl<'a> Engine<'a> {
             let value = rest.get(1..).unwrap_or_default();
             if !name.is_empty() {
                 self.context.set_env(name, Some(value));
-                trace!(
+                trace_bare!(
                     self.context,
                     5,
                     "setting env variable '{}' to '{}'",

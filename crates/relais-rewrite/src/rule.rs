@@ -46,8 +46,8 @@ pub struct Substitution {
     pub template: Template,
     /// It is `-`: nothing is substituted.
     pub is_dash: bool,
-    /// It starts with `//` as written.
-    pub(crate) starts_with_slashes: bool,
+    /// It as written, without a question mark at its end that means "no query".
+    pub(crate) written: Box<[u8]>,
 }
 
 /// How the query of a rule's result comes about.
@@ -219,7 +219,7 @@ pub fn parse_rule(text: &[u8]) -> Result<RuleDraft, RuleError> {
         range: args.second,
         template,
         is_dash: written == b"-",
-        starts_with_slashes: written.starts_with(b"//"),
+        written: kept.into(),
     };
     Ok(RuleDraft {
         pattern,

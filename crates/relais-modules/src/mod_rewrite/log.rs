@@ -5,13 +5,33 @@ use std::fmt;
 
 use relais_conf::Span;
 use relais_expr::{Lookup as _, Variable};
-use relais_policy::{Exchange, Remark, Topic, numbered_values};
+use relais_policy::{Exchange, LogLine, Remark, Topic, numbered_values};
 use relais_rewrite::Tried;
 use relais_telemetry::Level;
 
-/// A line that is written when the rules have run.
+/// What is written when the rules have run.
+pub(super) enum Said {
+    /// By this request's rules.
+    Own(Line),
+    /// By those of a sub-request.
+    SubRequest(LogLine),
+}
+
+impl Said {
+    /// Writes it, for the rules of a section with the section's folder.
+    pub(super) fn write(self, exchange: &mut Exchange<'_>, directory: Option<&[u8]>) {
+        match self {
+            Self::Own(line) => line.write(exchange, directory),
+            Self::SubRequest(line) => exchange.log.push(line),
+        }
+    }
+}
+
+/// A line about rules.
 pub(super) struct Line {
     level: Level,
+    /// Whether the folder of the rules is left out, as httpd does.
+    bare: bool,
     text: String,
     /// What it says of a pattern.
     verdict: Option<Verdict>,
@@ -28,10 +48,11 @@ struct Verdict {
 
 impl Line {
     /// A line at `traceN`.
-    pub(super) fn new(level: u8, text: fmt::Arguments<'_>) -> Self {
+    pub(super) fn new(level: u8, bare: bool, text: fmt::Arguments<'_>) -> Self {
         let level = TRACE.get(usize::from(level.saturating_sub(1)));
         Self {
             level: level.copied().unwrap_or(Level::Trace8),
+            bare,
             text: text.to_string(),
             verdict: None,
         }
@@ -41,12 +62,12 @@ impl Line {
     pub(super) fn tried(tried: &Tried<'_>) -> Self {
         Self {
             verdict: Some(Verdict::new(tried)),
-            ..Self::new(tried.level(), format_args!("{tried}"))
+            ..Self::new(tried.level(), false, format_args!("{tried}"))
         }
     }
 
-    /// Writes it, for the rules of a section with the section's folder.
-    pub(super) fn write(self, exchange: &mut Exchange<'_>, directory: Option<&[u8]>) {
+    fn write(self, exchange: &mut Exchange<'_>, directory: Option<&[u8]>) {
+        let directory = directory.filter(|_| !self.bare);
         write(exchange, self.level, directory, &self.text, self.verdict);
     }
 }

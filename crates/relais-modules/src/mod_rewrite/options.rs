@@ -69,7 +69,8 @@ pub(super) fn set(slot: &mut Slot<'_, Rewrite>, word: &Text) -> SetResult {
         "ignorecontextinfo" => read.ignore_context = true,
         "legacyprefixdocroot" => read.legacy_prefix = true,
         "unsafeprefixstat" => read.unsafe_prefix = true,
-        // It is about memory that relais does not use in the first place.
+        // It is about memory that relais does not use in the first place; the
+        // manual has it, 2.4.71 itself does not.
         "longurloptimization" => {}
         other if other.starts_with("maxredirects=") => {
             let message = "MaxRedirects has no effect; LimitInternalRecursion took its place";

@@ -2,15 +2,18 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::IpAddr;
 
 use relais_conf::Span;
 use relais_expr::{Ahead, FileTest, Lookup, Variable};
 use relais_http1::Fields;
-use relais_policy::{Decision, Exchange, Flow, Outgoing, ProxyUrl, Respond, Restart, Unfit};
+use relais_policy::{
+    Decision, Exchange, Flow, HostAddress, Outgoing, ProxyUrl, Respond, Restart, SubRequest, Unfit,
+};
 use relais_rewrite::{Context, Directory, Input, Outcome, Prefix, RuleSet, Tried};
 use relais_telemetry::Level;
 
-use super::log::{Line, log, log_in, trace_level};
+use super::log::{Line, Said, log, log_in, trace_level};
 use super::maps::{Answer, Found, Map};
 use super::{Host, Section, cookie, kind, targets};
 use crate::{core, files, mod_proxy, own_url};
@@ -94,8 +97,7 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
     }
 }
 
-/// Whether a rule of this request, or of the one that it is a sub-request of,
-/// had `[END]`.
+/// Whether a rule of this request had `[END]`.
 fn is_over(exchange: &Exchange<'_>) -> bool {
     exchange.notes.get(END).is_some()
 }
@@ -205,8 +207,8 @@ fn run(
         return Err(lookup);
     }
     let directory = input.directory.map(|directory| directory.prefix);
-    for line in lines.into_inner() {
-        line.write(exchange, directory);
+    for said in lines.into_inner() {
+        said.write(exchange, directory);
     }
     for line in problems.into_inner() {
         exchange.note("rewrite", Level::Error, || line);
@@ -323,7 +325,7 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) 
         } => {
             // Without a host of its own the target would be this server again.
             if !absolute {
-                return no_origin(&url, "the rule names no host");
+                return this_server(exchange, &url);
             }
             let section = &exchange.section_settings::<Section>().targets;
             let own = &exchange.host_settings::<Host>().targets;
@@ -355,6 +357,21 @@ fn carry_out(exchange: &mut Exchange<'_>, outcome: Outcome, rule: Option<Span>) 
     }
 }
 
+/// The rule names no host, and so this server, which httpd looks up as an
+/// origin like any other.
+fn this_server(exchange: &Exchange<'_>, url: &[u8]) -> Flow {
+    let mut name = Vec::new();
+    exchange.variable(&Variable::ServerName, &mut name);
+    let detail = format!("DNS lookup failure for: {}", name.escape_ascii());
+    let url = url.escape_ascii();
+    let log = format!("{detail} (the rule for {url} names no host)");
+    Flow::Decide(Decision::Respond(Respond {
+        reason: Some("Proxy Error"),
+        detail: Some(detail),
+        ..Respond::logged(500, log)
+    }))
+}
+
 fn no_origin(url: &[u8], why: &str) -> Flow {
     let about = format!("{} ({why})", url.escape_ascii());
     let respond = mod_proxy::proxy_error(500, "DNS lookup failure for", &about);
@@ -373,7 +390,7 @@ struct Request<'x, 'a> {
     level: u8,
     /// The section whose rules run.
     directory: Option<Directory<'x>>,
-    lines: RefCell<Vec<Line>>,
+    lines: RefCell<Vec<Said>>,
     /// What maps have to say to the log.
     problems: RefCell<Vec<String>>,
     /// Why a map could not be asked.
@@ -385,6 +402,45 @@ struct Request<'x, 'a> {
 }
 
 impl Request<'_, '_> {
+    fn say(&self, said: Said) {
+        self.lines.borrow_mut().push(said);
+    }
+
+    /// Takes over what a sub-request has said.
+    fn quote(&self, found: SubRequest<'_>) {
+        for line in found.exchange.log {
+            self.say(Said::SubRequest(line));
+        }
+    }
+
+    /// `-U`: whether a request for the path would be answered.
+    fn answers(&self, path: &[u8]) -> bool {
+        let Some(found) = self.exchange.look_up_path(path) else {
+            return false;
+        };
+        let status = found.status;
+        self.quote(found);
+        let path = path.escape_ascii();
+        let line = format_args!("RewriteCond URI (-U check: path={path} -> status={status}");
+        self.trace(5, true, line);
+        status < 400
+    }
+
+    /// `-F`: whether a request for the file would be answered with it.
+    fn serves(&self, path: &[u8]) -> bool {
+        let Some(found) = self.exchange.look_up_file(path) else {
+            return false;
+        };
+        let status = found.status;
+        let file = found.exchange.file.clone().unwrap_or_default();
+        self.quote(found);
+        let (path, shown) = (path.escape_ascii(), file.escape_ascii());
+        let line =
+            format_args!("RewriteCond file (-F check: path={path} -> file={shown} status={status}");
+        self.trace(5, true, line);
+        status < 300 && self.exchange.file_test(FileTest::Exists, &file)
+    }
+
     /// The URL path of what the pattern of a folder's rule saw.
     fn as_path(&self, uri: &[u8], directory: &Directory<'_>) -> Vec<u8> {
         if uri.first() == Some(&b'/') {
@@ -435,7 +491,11 @@ impl Lookup for Request<'_, '_> {
     }
 
     fn file_test(&self, test: FileTest, path: &[u8]) -> bool {
-        self.exchange.file_test(test, path)
+        match test {
+            FileTest::UrlByRequest if !path.is_empty() => self.answers(path),
+            FileTest::FileByRequest if !path.is_empty() => self.serves(path),
+            _ => self.exchange.file_test(test, path),
+        }
     }
 
     fn file_contents(&self, path: &[u8]) -> Option<Vec<u8>> {
@@ -459,11 +519,15 @@ impl Context for Request<'_, '_> {
         let note = [name.as_slice(), COOKIE].concat();
         if self.exchange.notes.get(&note).is_none() {
             let shown = cookie.escape_ascii();
-            self.trace(5, format_args!("setting cookie '{shown}'"));
+            self.trace(5, true, format_args!("setting cookie '{shown}'"));
             self.exchange.notes.set(&note, Some(&cookie));
         } else {
             let shown = name.escape_ascii();
-            self.trace(5, format_args!("skipping already set cookie '{shown}'"));
+            self.trace(
+                5,
+                true,
+                format_args!("skipping already set cookie '{shown}'"),
+            );
         }
     }
 
@@ -497,33 +561,43 @@ impl Context for Request<'_, '_> {
             }
             (Ahead::File, None) => self.exchange.look_up_file(uri),
         };
-        if let Some(found) = &found {
-            found.exchange.variable(variable, out);
-        }
-        found.is_some()
+        let Some(found) = found else { return false };
+        found.exchange.variable(variable, out);
+        self.quote(found);
+        true
     }
 
     fn end_rewriting(&mut self) {
         self.exchange.notes.set(END, Some(b"1"));
     }
 
-    /// `reduce_uri` and `ap_matches_request_vhost`: only a `ServerName` with a
-    /// port makes a URL this server's own, on whatever port it listens.
+    /// `reduce_uri` and `ap_matches_request_vhost`: an address of the virtual
+    /// host makes a URL this server's own, and a name only where `ServerName`
+    /// has a port, on whatever port it listens.
     fn own_host(&self, scheme: &[u8], host: &[u8], port: u16) -> bool {
-        scheme.eq_ignore_ascii_case(own_url::scheme(self.exchange).as_bytes())
-            && self.exchange.host.spec.server_port == Some(port)
-            && self.exchange.host.answers_to(&host.to_ascii_lowercase())
+        let own = self.exchange.host;
+        let own_scheme = own_url::scheme(self.exchange);
+        if !scheme.eq_ignore_ascii_case(own_scheme.as_bytes()) {
+            return false;
+        }
+        let text = std::str::from_utf8(host).unwrap_or_default();
+        let ip: Option<IpAddr> = text.trim_matches(['[', ']']).parse().ok();
+        let by_address = |address: &HostAddress| {
+            address.port.is_none_or(|have| have == port) && address.ip.is_some() && address.ip == ip
+        };
+        own.addresses.iter().any(by_address)
+            || (own.spec.server_port == Some(port) && own.answers_to(&host.to_ascii_lowercase()))
     }
 
     fn trace_level(&self) -> u8 {
         self.level
     }
 
-    fn trace(&self, level: u8, line: fmt::Arguments<'_>) {
-        self.lines.borrow_mut().push(Line::new(level, line));
+    fn trace(&self, level: u8, bare: bool, line: fmt::Arguments<'_>) {
+        self.say(Said::Own(Line::new(level, bare, line)));
     }
 
     fn tried(&self, tried: &Tried<'_>) {
-        self.lines.borrow_mut().push(Line::tried(tried));
+        self.say(Said::Own(Line::tried(tried)));
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use relais_expr::escape_path;
 
 use super::{Early, Engine, Kind, NOT_A_PATH};
-use crate::context::{Show, trace};
+use crate::context::{Show, trace, trace_bare};
 use crate::outcome::{Directory, Outcome};
 use crate::uri::{self, Scheme, control_or_space};
 
@@ -74,7 +74,9 @@ impl Engine<'_> {
     }
 
     fn path(&self) -> Outcome {
-        trace!(self.context, 2, "local path result: {}", Show(&self.uri));
+        if self.input.directory.is_none() {
+            trace!(self.context, 2, "local path result: {}", Show(&self.uri));
+        }
         if self.uri.first() != Some(&b'/') {
             return Outcome::Error {
                 status: 400,
@@ -126,7 +128,7 @@ impl Engine<'_> {
                     Show(directory.prefix),
                     Show(base)
                 );
-                self.replaced(uri, directory.prefix, base)
+                self.replaced(uri, directory.prefix, base, 0)
             }
             None => self.without_root(uri, directory.root),
         };
@@ -139,7 +141,7 @@ impl Engine<'_> {
                 Show(folder),
                 Show(prefix)
             );
-            self.replaced(uri, folder, prefix)
+            self.replaced(uri, folder, prefix, 0)
         });
         path.unwrap_or_else(|| uri.to_vec())
     }
@@ -160,24 +162,24 @@ impl Engine<'_> {
     }
 
     /// The path with `new` in place of the folder `old`, each with one slash at its end; `None` if it is not below
-    /// that folder.
-    fn replaced(&self, path: &[u8], old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    /// that folder. The log shows them from the byte `shown` on: httpd takes what stands behind the host's slash.
+    fn replaced(&self, path: &[u8], old: &[u8], new: &[u8], shown: usize) -> Option<Vec<u8>> {
         let folder = old.strip_suffix(b"/").unwrap_or(old);
         let rest = path.strip_prefix(folder)?.strip_prefix(b"/")?;
-        trace!(
+        trace_bare!(
             self.context,
             5,
             "strip matching prefix: {} -> {}",
-            Show(path),
+            Show(path.get(shown..).unwrap_or_default()),
             Show(rest)
         );
         let new = new.strip_suffix(b"/").unwrap_or(new);
-        trace!(
+        trace_bare!(
             self.context,
             4,
             "add subst prefix: {0} -> {1}/{0}",
             Show(rest),
-            Show(new)
+            Show(new.get(shown..).unwrap_or_default())
         );
         Some([new, b"/", rest].concat())
     }
@@ -224,23 +226,24 @@ impl Engine<'_> {
             return;
         };
         location.push(b'?');
-        if self.no_escape || self.input.query == Some(query) {
-            trace!(
-                self.context,
-                1,
-                "copying {} to query string for redirect",
-                Show(query)
-            );
+        let start = location.len();
+        let copies = self.no_escape || self.input.query == Some(query);
+        if copies {
             location.extend_from_slice(query);
         } else {
-            trace!(
-                self.context,
-                1,
-                "escaping {} to query string for redirect",
-                Show(query)
-            );
             escape_path(query, location);
         }
+        let (verb, escaped) = match copies {
+            true => ("copying", &b""[..]),
+            false => ("escaping", location.get(start..).unwrap_or_default()),
+        };
+        trace!(
+            self.context,
+            1,
+            "{verb} {} to query string for redirect {}",
+            Show(query),
+            Show(escaped)
+        );
     }
 
     /// The URI, with `RewriteBase` in place of the folder behind our own origin.
@@ -260,7 +263,7 @@ impl Engine<'_> {
             Show(prefix),
             Show(base)
         );
-        match self.replaced(path, prefix, base) {
+        match self.replaced(path, prefix, base, 1) {
             Some(path) => [origin, &path].concat(),
             None => self.uri.clone(),
         }

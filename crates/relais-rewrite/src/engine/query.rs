@@ -1,6 +1,6 @@
 //! The query of the URI while it is rewritten.
 
-use crate::context::{Context, Show, trace};
+use crate::context::{Context, Show, trace_bare};
 use crate::outcome::Input;
 use crate::rule::QueryFlags;
 use crate::uri;
@@ -58,9 +58,10 @@ impl Query {
         context: &dyn Context,
     ) {
         if flags.none {
-            trace!(
+            trace_bare!(
                 context,
-                2, "discarding query string, no parse from substitution"
+                2,
+                "discarding query string, no parse from substitution"
             );
             self.state = State::None;
             return;
@@ -71,7 +72,7 @@ impl Query {
             return;
         }
         if flags.discard {
-            trace!(context, 2, "discarding query string");
+            trace_bare!(context, 2, "discarding query string");
             self.state = State::None;
         }
         let from = scheme.map_or(0, |scheme| scheme.len);
@@ -81,7 +82,7 @@ impl Query {
         let added = uri.get(mark + 1..).unwrap_or_default();
         self.replace(added, flags.append, input);
         let query = self.get(input).unwrap_or(b"<none>");
-        trace!(
+        trace_bare!(
             context,
             3,
             "split uri={} -> uri={}, args={}",

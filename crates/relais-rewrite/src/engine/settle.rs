@@ -5,7 +5,7 @@ use std::mem;
 use relais_expr::{PieceKind, leading_integer};
 
 use super::{Engine, Kind};
-use crate::context::{Show, trace};
+use crate::context::{Show, trace, trace_bare};
 use crate::flags::FlagKind;
 use crate::outcome::Prefix;
 use crate::rule::RuleDraft;
@@ -105,7 +105,7 @@ impl Engine<'_> {
             trace!(
                 self.context,
                 2,
-                "implicitly forcing redirect (rc={status}) with {}",
+                "implicitly forcing redirect (rc={status} with {}",
                 Show(&self.uri)
             );
             self.status = status;
@@ -115,7 +115,7 @@ impl Engine<'_> {
             self.prefix = first_segment(draft, &self.uri);
         }
         if !root_added
-            && !draft.substitution.starts_with_slashes
+            && !draft.substitution.written.starts_with(b"//")
             && !draft.has(FlagKind::KeepSlashes)
         {
             let slashes = self.uri.iter().take_while(|byte| **byte == b'/').count();
@@ -143,7 +143,7 @@ impl Engine<'_> {
         if path.is_empty() {
             path.push(b'/');
         }
-        trace!(
+        trace_bare!(
             self.context,
             3,
             "reduce {}{1} -> {1}",

@@ -103,7 +103,7 @@ impl Context for Request {
         self.log_level
     }
 
-    fn trace(&self, level: u8, line: fmt::Arguments<'_>) {
+    fn trace(&self, level: u8, _bare: bool, line: fmt::Arguments<'_>) {
         self.log.borrow_mut().push(format!("{level} {line}"));
     }
 }
@@ -747,6 +747,7 @@ fn the_log_keeps_httpds_words() {
             "5 setting env variable 'K' to 'x'",
             "3 split uri=http://o/x?n -> uri=http://o/x, args=n",
             "2 forcing proxy-throughput with http://o/x",
+            "2 setting lastsub to rule with output http://o/$1?n",
             "1 go-ahead with proxy request proxy:http://o/x [OK]",
         ]
     );

@@ -25,6 +25,7 @@ mod mod_ssl;
 mod mod_ssl_origins;
 mod origins;
 mod python;
+mod rewrite_log;
 mod status;
 mod tls;
 mod tunnels;
