@@ -212,7 +212,7 @@ fn the_table_limits_and_drains_are_those_of_all_tunnels() {
 fn a_drain_says_goodbye() {
     let proxy = clear(&format!("http://{}", echo()), "TunnelDrainWindow 0");
     let mut client = opened(&proxy);
-    said(&proxy, &["tunnels", "drain", "--all"]);
+    said(&proxy, &["tunnels", "drain", "--all", "--spread", "0"]);
     let close = content(&mut client);
     assert_eq!(close[0], 0x88, "{close:?}");
 }
