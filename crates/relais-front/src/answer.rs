@@ -79,7 +79,8 @@ pub(crate) async fn own(
     let home = turn.worker;
     let mut sent = home.sents.lend();
     let replaced = document.map(|document| in_place_of(respond, document));
-    let failed = turn.first.filter(|_| respond.is_error());
+    // A redirect on the way to an error's page leads nowhere either (`ap_die`).
+    let failed = turn.first.filter(|_| respond.is_generated());
     let (respond, nested) = match failed {
         // The page for the first error cannot be had either.
         Some(first) => (first.respond, Some(respond.status)),

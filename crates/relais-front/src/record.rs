@@ -301,7 +301,10 @@ impl Record for Line<'_> {
     }
 
     fn path(&self) -> Option<&[u8]> {
-        Some(self.turn.exchange.path.as_slice()).filter(|path| !path.is_empty())
+        // `%U` is of the request as it came (mod_log_config, Modifiers).
+        let exchange = &self.turn.exchange;
+        let path = exchange.first_path.as_ref().unwrap_or(&exchange.path);
+        Some(path.as_slice()).filter(|path| !path.is_empty())
     }
 
     fn query(&self) -> Option<&[u8]> {

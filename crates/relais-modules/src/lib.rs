@@ -182,6 +182,7 @@ pub static PHASES: Phases = Phases {
         mod_unique_id::post_read,
         mod_setenvif::post_read,
     ],
+    again: &[mod_setenvif::post_read],
     // httpd: mod_rewrite hooks translate_name at APR_HOOK_FIRST and mod_proxy
     // right behind it, so that RewriteRule [P] beats ProxyPass.
     // mod_alias follows.

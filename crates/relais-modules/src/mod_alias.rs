@@ -296,14 +296,15 @@ fn is_url(url: &[u8]) -> bool {
 
 /// httpd: mod_alias' translate_name, for what stands in a server.
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
+    // What a section says without a path goes before what the server says.
+    match fixup(exchange) {
+        Flow::Declined => {}
+        decided => return decided,
+    }
     let host: &Host = exchange.host_settings();
     match redirect(exchange, &host.redirects) {
         Flow::Declined => {}
-        // Where both redirect, the section does.
-        decided => match fixup(exchange) {
-            Flow::Declined => return decided,
-            own => return own,
-        },
+        decided => return decided,
     }
     let own = exchange.section_settings::<Section>().alias.clone();
     let mut places = own.iter().chain(&host.aliases);

@@ -325,7 +325,9 @@ fn apply(exchange: &mut Exchange<'_>, conditions: &Conditions) {
             }
             Test::Expression(expression) => {
                 state.reset();
-                if !expression.eval(exchange, &mut state).unwrap_or(false) {
+                let holds = expression.eval(exchange, &mut state).unwrap_or(false);
+                state.headers_read().for_each(|name| exchange.vary_on(name));
+                if !holds {
                     continue;
                 }
                 let (captures, source) = state.matched();

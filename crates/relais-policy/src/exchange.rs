@@ -160,6 +160,8 @@ pub enum Step {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
     PostRead,
+    /// In place of `PostRead` after an internal redirect.
+    Again,
     Target,
     /// Behind `Target`, and in its place after an internal redirect.
     Restarted,
@@ -188,6 +190,8 @@ pub struct Exchange<'a> {
     pub now: SystemTime,
     /// The path, decoded and normalised.
     pub path: Vec<u8>,
+    /// The path before the first internal redirect, for the access log.
+    pub first_path: Option<Vec<u8>>,
     /// The query, raw.
     pub query: Option<Vec<u8>>,
     /// Environment variables.
@@ -395,6 +399,9 @@ pub type ResponsePhase = fn(&Exchange<'_>, &mut ResponseHead);
 pub struct Phases {
     /// httpd's `post_read_request`.
     pub post_read: &'static [Phase],
+    /// What of `post_read_request` is done again at an internal redirect: what
+    /// makes variables, since those of the request so far have other names.
+    pub again: &'static [Phase],
     /// httpd's `translate_name`: the first that is not `Declined` wins.
     pub translate: &'static [Phase],
     /// httpd's `map_to_storage`: all are asked.
@@ -435,6 +442,7 @@ impl<'a> Exchange<'a> {
             meta,
             now,
             path: Vec::new(),
+            first_path: None,
             query: None,
             environment: Environment::default(),
             section: host.base(),
@@ -614,7 +622,7 @@ impl<'a> Exchange<'a> {
         self.load = first.load;
         self.restarts = first.restarts + 1;
         // Its fields are those of the first, edited once.
-        self.enter(Stage::Target);
+        self.enter(Stage::Again);
     }
 
     /// How often the request has started anew.
@@ -676,6 +684,15 @@ impl<'a> Exchange<'a> {
         let phases = self.site.phases;
         match self.stage {
             Stage::PostRead => self.all(phases.post_read, Stage::Target),
+            Stage::Again => {
+                let has_path = !self.path.is_empty();
+                let next = if has_path {
+                    Stage::Restarted
+                } else {
+                    Stage::Target
+                };
+                self.all(phases.again, next)
+            }
             Stage::Target => {
                 self.read_target().map_err(Flow::Decide)?;
                 Ok(Stage::Restarted)
@@ -784,7 +801,8 @@ impl<'a> Exchange<'a> {
         }
         self.restarts += 1;
         self.environment.redirected();
-        self.path = restart.path;
+        let path = std::mem::replace(&mut self.path, restart.path);
+        self.first_path.get_or_insert(path);
         self.query = restart.query;
         self.proxy = None;
         self.file = None;
@@ -797,7 +815,7 @@ impl<'a> Exchange<'a> {
         self.user = None;
         self.auth_type = None;
         self.section = self.host.base();
-        self.enter(Stage::Restarted);
+        self.enter(Stage::Again);
         Ok(())
     }
 

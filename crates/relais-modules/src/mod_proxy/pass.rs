@@ -394,11 +394,13 @@ impl Pass {
 
     fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {
         let (raw, _) = uri::split_target(exchange.head.target());
+        let is_path = exchange.head.target().starts_with(b"/");
         let (path, no_canonical, found) = match &self.paths {
             Paths::Below(prefix) => {
                 let used = covered(prefix.bytes(), &exchange.path)?;
                 // A raw path that spells the prefix otherwise cannot be cut after it.
-                let no_canonical = self.no_canonical && covered(prefix.bytes(), raw) == Some(used);
+                let no_canonical =
+                    self.no_canonical && is_path && covered(prefix.bytes(), raw) == Some(used);
                 let path = if no_canonical { raw } else { &exchange.path };
                 (path.get(used..).unwrap_or_default(), no_canonical, None)
             }

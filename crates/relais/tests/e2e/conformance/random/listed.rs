@@ -23,6 +23,17 @@ pub(super) fn reason(sample: &Sample, request: &Request, difference: &str) -> Op
 
 const LISTED: &[Listed] = &[
     Listed {
+        reason: "httpd sent nothing: its process ended, for this request or for another of the same moment",
+        has: |_, _, difference| {
+            let has_status = |sign| {
+                difference
+                    .lines()
+                    .any(|line| line.starts_with(sign) && line[1..].starts_with("HTTP/1."))
+            };
+            has_status('+') && !has_status('-')
+        },
+    },
+    Listed {
         reason: "a request target has no fragment (RFC 9112 3.2): relais refuses what the rule would send, httpd sends it",
         has: |sample, request, difference| {
             let is_sent = difference.lines().any(|line| {
@@ -89,7 +100,10 @@ const LISTED: &[Listed] = &[
         has: |sample, request, difference| {
             has(sample, "ProxyVia On")
                 && request.version == "HTTP/1.0"
-                && difference == "-Via: 1.0 main.example\n+Via: 1.1 main.example"
+                && difference
+                    .replace("-Via: 1.0 ", "+Via: 1.1 ")
+                    .lines()
+                    .all(|line| line.starts_with("+Via: 1.1 "))
         },
     },
     Listed {
@@ -154,11 +168,18 @@ const LISTED: &[Listed] = &[
         },
     },
     Listed {
-        reason: "the page of an error is asked for with GET, which has no content whose length could be given; httpd says that it is 0",
+        reason: "the page of an error is asked for with GET and without content; httpd says that its length is 0, or sends the client's",
         has: |sample, request, difference| {
+            let ends = ["-Content-Length: 0", "-abc\\"];
             has(sample, "ErrorDocument")
                 && !request.body.is_empty()
-                && difference.ends_with("-Content-Length: 0")
+                && ends.iter().any(|end| difference.ends_with(end))
+        },
+    },
+    Listed {
+        reason: "fields in a log line are those that were sent; httpd has lost those of an error on the way to an error's page",
+        has: |sample, _, difference| {
+            has(sample, "ErrorDocument") && has(sample, "}o") && is_of_log(difference)
         },
     },
     Listed {

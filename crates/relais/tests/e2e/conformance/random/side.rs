@@ -150,11 +150,17 @@ fn ask_all(address: SocketAddr, sample: &Sample, log: &Path) -> Vec<String> {
         .parts
         .iter()
         .any(|part| part.starts_with("CustomLog "));
-    let mut lines = 0;
+    let (mut lines, mut missing) = (0, false);
     let ask_one = |request: &Request| {
         let mut seen = ask(address, request);
         if is_logged {
-            within(LOG_PATIENCE, || read(log).len() > lines);
+            // Where one line never comes, the next are not waited for as long.
+            let limit = if missing {
+                LOG_PATIENCE / 40
+            } else {
+                LOG_PATIENCE
+            };
+            missing |= !within(limit, || read(log).len() > lines);
             let all = read(log);
             let new: String = all
                 .iter()
@@ -217,4 +223,4 @@ fn log_name(index: usize) -> String {
 /// How many samples are asked at the same time.
 const AT_A_TIME: usize = 4;
 /// How long a line of the log may take.
-const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LOG_PATIENCE: Duration = Duration::from_secs(8);
