@@ -6,8 +6,10 @@
 //! that `relais-modules` lists.
 
 use std::any::{Any, TypeId};
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use relais_conf::{Diagnostics, Text};
 
@@ -60,10 +62,14 @@ impl Settings {
     #[must_use]
     pub fn find<T: Any>(&self) -> Option<&T> {
         let id = TypeId::of::<T>();
-        self.0
-            .iter()
-            .find(|(have, _)| *have == id)
-            .and_then(|(_, value)| value.downcast_ref())
+        let at = |place: usize| self.0.get(place).filter(|(have, _)| *have == id);
+        let guess = &PLACES[slot_of(id)];
+        let found = at(usize::from(guess.load(Ordering::Relaxed))).or_else(|| {
+            let place = self.0.iter().position(|(have, _)| *have == id)?;
+            guess.store(u8::try_from(place).unwrap_or_default(), Ordering::Relaxed);
+            at(place)
+        });
+        found.and_then(|(_, value)| value.downcast_ref())
     }
 
     /// Takes over the settings in one place of another level's list.
@@ -74,6 +80,42 @@ impl Settings {
     fn push(&mut self, value: Arc<dyn Any + Send + Sync>) {
         let id = (*value).type_id();
         self.0.push((id, value));
+    }
+}
+
+/// Where settings of a type were found the last time. All levels list the modules in one order, so that a request, which
+/// asks some fifty times, need not search each time.
+static PLACES: [AtomicU8; PLACES_LEN] = [const { AtomicU8::new(0) }; PLACES_LEN];
+
+/// Many times the number of types, so that few of them share a slot; two that do are searched for.
+const PLACES_LEN: usize = 1024;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits of a hash will do"
+)]
+fn slot_of(id: TypeId) -> usize {
+    let mut bits = Bits(0);
+    id.hash(&mut bits);
+    bits.finish() as usize % PLACES_LEN
+}
+
+/// Takes the hash that an identifier of a type is made of as it is.
+struct Bits(u64);
+
+impl Hasher for Bits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, bits: u64) {
+        self.0 ^= bits;
     }
 }
 
