@@ -243,15 +243,15 @@ impl Http1 {
         }
     }
 
-    /// Reads a request head into `head`.
+    /// Reads a request head, which began to come at `begun`, into `head`.
     pub(crate) async fn read_head(
         &mut self,
         worker: &Worker,
         spec: &HostSpec,
+        begun: Instant,
         head: &mut RequestHead,
     ) -> Arrival {
         let limits = limits(spec);
-        let begun = Instant::now();
         let mut received = self.input.bytes().len();
         loop {
             if received > 0 {

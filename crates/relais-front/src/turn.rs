@@ -111,7 +111,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: &mut Http1) -> Next {
     let spec = first_spec(&generation.site, client.facts.local);
     let mut head = worker.requests.lend();
     let (now, begun) = arrival();
-    let consumed = match client.read_head(worker, spec, &mut head).await {
+    let consumed = match client.read_head(worker, spec, begun, &mut head).await {
         Arrival::Head(consumed) => consumed,
         Arrival::Gone => return Next::Drop,
         Arrival::TimedOut => {

@@ -102,6 +102,9 @@ impl Exchange<'_> {
     pub(crate) fn call(&mut self, function: Phase) -> Flow {
         if self.remarks.is_none() {
             let flow = function(self);
+            if !self.is_interrupted() {
+                return flow;
+            }
             return self.interrupted().unwrap_or(flow);
         }
         let before = Snapshot::of(self);

@@ -162,9 +162,11 @@ impl Pool {
         if !worker.reuse || self.is_wanted(worker) {
             return;
         }
-        let name = self.intern(&worker.name);
         let mut idle = self.idle.borrow_mut();
-        let list = idle.entry(name).or_default();
+        let list = match idle.get_mut(worker.name.as_str()) {
+            Some(list) => list,
+            None => idle.entry(self.intern(&worker.name)).or_default(),
+        };
         if list.len() >= IDLE_MAX {
             list.remove(0);
         }

@@ -34,6 +34,9 @@ pub(crate) fn forced_type<'x>(exchange: &'x Exchange<'_>) -> Option<&'x [u8]> {
 
 /// The last of the fixups: the handler of a rule goes before all others.
 pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
+    if exchange.notes.get(TYPE).is_none() && exchange.notes.get(HANDLER).is_none() {
+        return Flow::Declined;
+    }
     let mut name = Vec::new();
     relais_expr::Lookup::variable(exchange, &relais_expr::Variable::RequestFilename, &mut name);
     let name = name.escape_ascii();
