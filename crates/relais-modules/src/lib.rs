@@ -63,7 +63,7 @@ pub use configure::{Configuration, configure, configure_offline};
 pub use core::default_host_spec;
 pub use known::{LANGUAGE, facts, known, names};
 pub use mod_so::ModuleHost;
-pub use standing::{Standing, standing};
+pub use standing::{EVERYWHERE, Standing, standing};
 
 use relais_policy::{AnyModule, Phases, Registered};
 

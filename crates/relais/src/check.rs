@@ -202,10 +202,23 @@ fn sarif_result(one: &Diagnostic, sources: &SourceMap) -> Value {
     result
 }
 
+/// A file's name as a URI reference (RFC 3986 §4.2).
+fn uri(name: &str) -> String {
+    let mut uri = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
 fn physical(span: Span, sources: &SourceMap) -> Value {
     let place = place(span, sources);
     json!({
-        "artifactLocation": { "uri": place["file"] },
+        "artifactLocation": { "uri": uri(&sources.get(span.file).name) },
         "region": {
             "startLine": place["line"],
             "startColumn": place["column"],

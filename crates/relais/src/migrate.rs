@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use relais_conf::{Diagnostic, Item, Severity, SourceMap, Span, render_one};
-use relais_modules::{Configuration, Standing, standing};
+use relais_modules::{Configuration, EVERYWHERE, Standing, standing};
 
 use crate::cli::Arguments;
 use crate::{Outcome, configuration, report};
@@ -46,6 +46,10 @@ impl Report {
         let sources = &found.loaded.sources;
         let mut out = String::new();
         self.directives(sources, &mut out);
+        let _ = writeln!(out, "\nDifferent from httpd whatever the lines say:");
+        for difference in EVERYWHERE {
+            let _ = writeln!(out, "  {difference}");
+        }
         routes(found, &mut out);
         findings(found, &mut out);
         let _ = writeln!(out, "\n{}", self.verdict(found));
@@ -99,7 +103,7 @@ impl Report {
             );
         }
         match (warnings, self.count(DIFFERENT)) {
-            (0, 0) => "Verdict: it runs, and nothing in it behaves differently.".to_owned(),
+            (0, 0) => "Verdict: it runs, and no line of it behaves differently.".to_owned(),
             (0, different) => format!(
                 "Verdict: it runs; read the {different} lines that are honoured with a difference."
             ),
@@ -243,7 +247,7 @@ MaxRequestWorkers 100
 ",
         );
         for line in [
-            "      2 honoured with a difference",
+            "      3 honoured with a difference",
             "      1 harmless: accepted, with nothing to do here",
             "  ProxyTimeout: an origin that is silent for so long is answered with 504, where httpd says 502",
             "      /srv/main.conf:5",
