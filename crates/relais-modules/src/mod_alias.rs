@@ -254,7 +254,14 @@ fn add(slot: &mut Slot<'_, Alias>, status: u16, words: &[Text], regex: bool) -> 
     let url = url.map(|url| url.bytes().into()).unwrap_or_default();
     let redirect = Arc::new(Redirect { paths, status, url });
     match in_section {
-        true => slot.section.redirects.push(redirect),
+        true => {
+            // A section has one redirect without a path of its own, the last.
+            let redirects = &mut slot.section.redirects;
+            if matches!(redirect.paths, Paths::Section(_)) {
+                redirects.retain(|other| !matches!(other.paths, Paths::Section(_)));
+            }
+            redirects.push(redirect);
+        }
         false => slot.host.redirects.push(redirect),
     }
     Ok(())
