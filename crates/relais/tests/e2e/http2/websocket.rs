@@ -210,7 +210,7 @@ fn the_table_limits_and_drains_are_those_of_all_tunnels() {
 
 #[test]
 fn a_drain_says_goodbye() {
-    let proxy = clear(&format!("http://{}", echo()), "TunnelDrainWindow 0");
+    let proxy = clear(&format!("http://{}", echo()), "");
     let mut client = opened(&proxy);
     said(&proxy, &["tunnels", "drain", "--all", "--spread", "0"]);
     let close = content(&mut client);
