@@ -267,6 +267,7 @@ async fn local_document(
         url: Vec::new(),
         member: None,
         verdict: std::cell::Cell::default(),
+        log_id: std::cell::OnceCell::new(),
         sets: first.sets,
         first: Some(First {
             turn: first,

@@ -1,20 +1,21 @@
 //! One request's turn on a connection: read, decide, carry out, log.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relais_http1::{
     BodyLength, Expect, Fields, RequestHead, RequestMeta, TargetForm, Version, connection_lists,
-    write_field,
+    split_host_port, write_field,
 };
 use relais_policy::tls::TlsFacts;
 use relais_policy::{
     Connection, Decision, Environment, Exchange, Filters, HostSpec, Load, LogLine, Lookup, Respond,
     Running, SectionSets, Step,
 };
-use relais_telemetry::{Entry, Level};
+use relais_telemetry::{Entry, Level, Subject};
 use relais_tls::{ClientTls, Facts};
 use relais_upstream::Use;
 use tokio::time::Instant;
@@ -78,6 +79,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) verdict: Cell<Verdict>,
     /// Merged sections that are remembered.
     pub(crate) sets: &'a SectionSets,
+    /// The name by which logs mention it, once the error log does.
+    pub(crate) log_id: OnceCell<String>,
     /// For the request of an `ErrorDocument`, the one whose error it is for.
     pub(crate) first: Option<First<'a>>,
     /// The connection as the status page shows it.
@@ -214,6 +217,7 @@ pub(crate) async fn answer(
         url: Vec::new(),
         member: None,
         verdict: Cell::default(),
+        log_id: OnceCell::new(),
         sets,
         first: None,
         seat,
@@ -340,6 +344,7 @@ pub(crate) async fn refuse(
         url: Vec::new(),
         member: None,
         verdict: Cell::default(),
+        log_id: OnceCell::new(),
         sets: &SectionSets::default(),
         first: None,
         seat,
@@ -394,10 +399,62 @@ pub(crate) fn load() -> Load {
     }
 }
 
+impl Subject for Turn<'_> {
+    fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        self.exchange.environment.get(name)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.exchange.fields().get(name)
+    }
+
+    fn note(&self, name: &[u8]) -> Option<&[u8]> {
+        self.exchange.notes.get(name)
+    }
+
+    fn log_id(&self) -> &[u8] {
+        let spell = || {
+            let bytes = self.exchange.identity.iter();
+            bytes.map(|byte| format!("{byte:02x}")).collect()
+        };
+        self.log_id.get_or_init(spell).as_bytes()
+    }
+
+    fn requests_before(&self) -> u32 {
+        self.connection().requests
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.connection().local
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.connection().peer
+    }
+
+    fn server_name(&self) -> &str {
+        &self.spec().server_name
+    }
+
+    fn canonical_name(&self) -> &[u8] {
+        self.own_name()
+    }
+}
+
 impl Turn<'_> {
     /// The host's settings.
     pub(crate) fn spec(&self) -> &HostSpec {
         &self.exchange.host.spec
+    }
+
+    /// How the server calls itself to this client (`UseCanonicalName`).
+    pub(crate) fn own_name(&self) -> &[u8] {
+        let spec = self.spec();
+        let asked = self.exchange.head.host().and_then(split_host_port);
+        match asked.filter(|_| !spec.canonical_name) {
+            Some(asked) => asked.host,
+            None => spec.server_name.as_bytes(),
+        }
     }
 
     /// How long the client may send or take nothing.
@@ -484,11 +541,23 @@ impl Turn<'_> {
     /// Adds a line to the host's error log.
     pub(crate) fn log(&self, module: &'static str, level: Level, message: &str) {
         if self.spec().levels.enabled(module, level) {
+            let spec = self.spec();
+            let log = &self.logs().error;
             let entry = Entry {
-                client: Some(self.connection().peer),
+                client: Some(self.exchange.client),
+                referer: self.exchange.head.fields.get("Referer"),
+                subject: Some(self),
+                format: spec.error_format.as_deref(),
                 ..Entry::new(level, module, message.as_bytes())
             };
-            self.logs().error.log(&entry);
+            if self.log_id.get().is_none() {
+                Subject::log_id(self);
+                for format in &*spec.request_formats {
+                    let format = Some(format);
+                    log.log(&Entry { format, ..entry });
+                }
+            }
+            log.log(&entry);
         }
     }
 

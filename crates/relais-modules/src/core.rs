@@ -15,7 +15,7 @@ use relais_policy::{
     Answered, Context, Decision, Directive, ErrorDocument, Exchange, Flow, HostName, HostSpec,
     Module, Problem, Protocol, Respond, ServerSpec, Set, SetResult, Slot, StatusSpec,
 };
-use relais_telemetry::{Levels, Target};
+use relais_telemetry::{ErrorFormat, Levels, Target};
 
 use crate::client_name::{self, Lookups};
 use crate::files::Links;
@@ -46,6 +46,8 @@ pub struct Host {
     limit_field: Option<usize>,
     limit_fields: Option<usize>,
     error_log: Option<Target>,
+    error_format: Option<Arc<ErrorFormat>>,
+    request_formats: Vec<ErrorFormat>,
     levels: Option<Levels>,
     encoded_slashes: Option<EncodedSlashes>,
     merge_slashes: Option<bool>,
@@ -169,6 +171,8 @@ pub fn default_host_spec() -> HostSpec {
         body_timeout: None,
         access_logs: Vec::new(),
         error_log: Target::Stderr,
+        error_format: None,
+        request_formats: Arc::default(),
         levels: Levels::default(),
         server_tokens: FULL.to_owned(),
         proxy_protocol: None,
@@ -609,6 +613,24 @@ impl Module for Core {
             set: Set::Take1(error_log),
         },
         Directive {
+            name: "ErrorLogFormat",
+            syntax: "ErrorLogFormat [connection|request] format",
+            context: Context::HOST,
+            default: None,
+            doc: "How lines of the error log look; with `request` a line that comes before a request's first.",
+            accepts: &[
+                "ErrorLogFormat \"[%{u}t] [%-m:%l] [pid %P:tid %T] %E: [client\\ %a] %M% ,\\ referer\\ %{Referer}i\"",
+                "ErrorLogFormat request \"[%{uc}t] [R:%L] UA:'%+{User-Agent}i'\"",
+            ],
+            refuses: &[
+                "ErrorLogFormat",
+                "ErrorLogFormat \"%M %q\"",
+                "ErrorLogFormat session \"%M\"",
+                "ErrorLogFormat connection \"%a\"",
+            ],
+            set: Set::Take12(error_format),
+        },
+        Directive {
             name: "LogLevel",
             syntax: "LogLevel [module:]level [module:level] ...",
             context: Context::ANY,
@@ -871,6 +893,11 @@ impl Module for Core {
             limit_field: inner.limit_field.or(outer.limit_field),
             limit_fields: inner.limit_fields.or(outer.limit_fields),
             error_log: inner.error_log.or_else(|| outer.error_log.clone()),
+            error_format: inner.error_format.or_else(|| outer.error_format.clone()),
+            request_formats: match inner.request_formats.is_empty() {
+                true => outer.request_formats.clone(),
+                false => inner.request_formats,
+            },
             levels: merge_levels(outer.levels.as_ref(), inner.levels),
             encoded_slashes: inner.encoded_slashes.or(outer.encoded_slashes),
             merge_slashes: inner.merge_slashes.or(outer.merge_slashes),
@@ -942,6 +969,8 @@ impl Module for Core {
         spec.limits.line = host.limit_line.unwrap_or(spec.limits.line);
         spec.limits.field = host.limit_field.unwrap_or(spec.limits.field);
         spec.limits.fields = host.limit_fields.unwrap_or(spec.limits.fields);
+        spec.error_format.clone_from(&host.error_format);
+        spec.request_formats = host.request_formats.as_slice().into();
         spec.error_log = host
             .error_log
             .clone()
@@ -1291,6 +1320,28 @@ fn error_log(slot: &mut Slot<'_, Core>, word: &Text) -> SetResult {
         slot.place.server_root,
     ));
     Ok(())
+}
+
+fn error_format(slot: &mut Slot<'_, Core>, first: &Text, second: Option<&Text>) -> SetResult {
+    let text = second.unwrap_or(first);
+    let format = ErrorFormat::parse(text.bytes()).map_err(|error| {
+        let at = error.at.min(text.len().saturating_sub(1));
+        Problem::at(text.span_of(at..at + 1), error.message)
+    })?;
+    if second.is_none() {
+        slot.host.error_format = Some(Arc::new(format));
+        return Ok(());
+    }
+    match values::choice(first, "The kind", &["connection", "request"])? {
+        0 => Err(Problem::not_yet(
+            first.span(),
+            "ErrorLogFormat connection is not implemented yet",
+        )),
+        _ => {
+            slot.host.request_formats.push(format);
+            Ok(())
+        }
+    }
 }
 
 fn log_level(slot: &mut Slot<'_, Core>, words: &[Text]) -> SetResult {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_expr::Expression;
-use relais_telemetry::{Levels, LogFormat, Target};
+use relais_telemetry::{ErrorFormat, Levels, LogFormat, Target};
 
 use crate::balancer::BalancerSpec;
 use crate::http2::{Http2Spec, ProtocolsSpec};
@@ -200,6 +200,10 @@ pub struct HostSpec {
     pub access_logs: Vec<AccessLogSpec>,
     /// `ErrorLog`.
     pub error_log: Target,
+    /// `ErrorLogFormat`; `None` is httpd's own.
+    pub error_format: Option<Arc<ErrorFormat>>,
+    /// `ErrorLogFormat request`: lines before a request's first.
+    pub request_formats: Arc<[ErrorFormat]>,
     /// `LogLevel`.
     pub levels: Levels,
     /// The `Server` field of relais' own answers.

@@ -6,9 +6,10 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::error_format::{ErrorFormat, Subject};
 use crate::escape;
 use crate::levels::Level;
 use crate::sink::Sink;
@@ -16,7 +17,7 @@ use crate::target::Target;
 use crate::zone::{self, Zone};
 
 /// One message for the error log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Entry<'a> {
     /// Its importance.
     pub level: Level,
@@ -32,6 +33,10 @@ pub struct Entry<'a> {
     pub message: &'a [u8],
     /// The request's `Referer`.
     pub referer: Option<&'a [u8]>,
+    /// The request that it is about.
+    pub subject: Option<&'a dyn Subject>,
+    /// The line's format, where it is not httpd's own.
+    pub format: Option<&'a ErrorFormat>,
 }
 
 impl<'a> Entry<'a> {
@@ -45,11 +50,20 @@ impl<'a> Entry<'a> {
             cause: None,
             message,
             referer: None,
+            subject: None,
+            format: None,
         }
     }
 
-    /// Appends the line, with its newline.
+    /// Appends the line, with its newline; nothing if its format does without
+    /// it.
     pub fn write(&self, at: &Origin<'_>, out: &mut Vec<u8>) {
+        if let Some(format) = self.format {
+            if format.write(self, at, out) {
+                out.push(b'\n');
+            }
+            return;
+        }
         time(at.time, at.zone, out);
         // Writing to a Vec cannot fail, here and below.
         let _ = write!(
@@ -101,6 +115,8 @@ pub struct Origin<'a> {
 pub struct ErrorLog {
     sink: Arc<Sink>,
     zone: Zone,
+    /// For entries without a format of their own.
+    format: Mutex<Option<Arc<ErrorFormat>>>,
 }
 
 impl ErrorLog {
@@ -120,7 +136,13 @@ impl ErrorLog {
         Ok(Arc::new(Self {
             sink: Sink::open(target)?,
             zone,
+            format: Mutex::default(),
         }))
+    }
+
+    /// Sets the format of lines that have none of their own; `None` is httpd's.
+    pub fn set_format(&self, format: Option<Arc<ErrorFormat>>) {
+        *self.format.lock().unwrap_or_else(PoisonError::into_inner) = format;
     }
 
     /// Writes a message without waiting for the file: at once if it is an error or worse, soon otherwise.
@@ -133,9 +155,21 @@ impl ErrorLog {
             pid: std::process::id(),
             tid: current_tid(),
         };
+        let own = self
+            .format
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let entry = Entry {
+            format: entry.format.or(own.as_deref()),
+            ..*entry
+        };
         LINE.with_borrow_mut(|line| {
             line.clear();
             entry.write(&origin, line);
+            if line.is_empty() {
+                return;
+            }
             self.sink.push(line, entry.level <= Level::Error);
         });
     }
@@ -187,7 +221,8 @@ fn time(time: SystemTime, zone: &Zone, out: &mut Vec<u8>) {
     });
 }
 
-fn write_cause(cause: &io::Error, out: &mut Vec<u8>) {
+/// `(111)Connection refused: `.
+pub(crate) fn write_cause(cause: &io::Error, out: &mut Vec<u8>) {
     let text = cause.to_string();
     let Some(number) = cause.raw_os_error() else {
         escape::error(text.as_bytes(), out);

@@ -31,6 +31,12 @@ impl Level {
         Some(*level)
     }
 
+    /// The level of a number as `syslog` and httpd count, 0 for `emerg`;
+    /// `trace8` beyond.
+    pub(crate) fn from_number(number: usize) -> Self {
+        NAMES.get(number).map_or(Self::Trace8, |(_, level)| *level)
+    }
+
     /// The name as `LogLevel` and the error log write it.
     pub fn name(self) -> &'static str {
         NAMES

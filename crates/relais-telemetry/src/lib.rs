@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod error;
+pub mod error_format;
 pub mod format;
 pub mod httpdate;
 pub mod levels;
@@ -21,6 +22,7 @@ mod zone;
 
 pub use access::AccessLog;
 pub use error::{Entry, ErrorLog};
+pub use error_format::{ErrorFormat, Subject};
 pub use format::{
     ConnectionState, FormatError, LineEnd, LogFormat, PendingLine, Record, TunnelFacts, TunnelKinds,
 };

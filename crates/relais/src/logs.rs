@@ -33,6 +33,9 @@ impl Logs {
         let mut logs = Vec::with_capacity(site.hosts.len());
         for host in &site.hosts {
             let error = next.error_log(&host.spec.error_log, self)?;
+            // Of hosts that share a log the last one's is that of lines about
+            // no request.
+            error.set_format(host.spec.error_format.clone());
             let mut access = Vec::new();
             for spec in &host.spec.access_logs {
                 let log = next.access_log(&spec.target, self)?;

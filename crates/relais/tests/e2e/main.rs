@@ -13,6 +13,7 @@ mod certificates;
 mod conformance;
 mod curl;
 mod desync;
+mod error_log;
 mod files;
 mod filters;
 mod harness;
