@@ -282,23 +282,12 @@ impl Record for Line<'_> {
         self.turn.spec().server_name.as_bytes()
     }
 
-<<<<<<< HEAD
     fn server_name(&self) -> Cow<'_, [u8]> {
-        let own = Cow::Borrowed(self.canonical_name());
-        if self.turn.spec().canonical_name {
-            return own;
-        }
-        let head = self.turn.exchange.head;
-        let host = head.host().and_then(relais_http1::split_host_port);
-        host.map_or(own, |host| Cow::Owned(host.host.to_ascii_lowercase()))
-=======
-    fn server_name(&self) -> &[u8] {
         self.turn.own_name()
     }
 
     fn log_id(&self) -> Option<&[u8]> {
         self.turn.log_id.get().map(|id| id.as_bytes())
->>>>>>> d264a16 (ErrorLogFormat, with httpd's rules of what a field says when it has nothing to say)
     }
 
     fn request_line(&self) -> Option<&[u8]> {

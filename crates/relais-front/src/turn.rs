@@ -1,5 +1,6 @@
 //! One request's turn on a connection: read, decide, carry out, log.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -436,7 +437,7 @@ impl Subject for Turn<'_> {
         &self.spec().server_name
     }
 
-    fn canonical_name(&self) -> &[u8] {
+    fn canonical_name(&self) -> Cow<'_, [u8]> {
         self.own_name()
     }
 }
@@ -448,12 +449,12 @@ impl Turn<'_> {
     }
 
     /// How the server calls itself to this client (`UseCanonicalName`).
-    pub(crate) fn own_name(&self) -> &[u8] {
+    pub(crate) fn own_name(&self) -> Cow<'_, [u8]> {
         let spec = self.spec();
         let asked = self.exchange.head.host().and_then(split_host_port);
         match asked.filter(|_| !spec.canonical_name) {
-            Some(asked) => asked.host,
-            None => spec.server_name.as_bytes(),
+            Some(asked) => Cow::Owned(asked.host.to_ascii_lowercase()),
+            None => Cow::Borrowed(spec.server_name.as_bytes()),
         }
     }
 

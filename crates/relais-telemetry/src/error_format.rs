@@ -4,6 +4,7 @@
 //! nothing to say is left out with the space before it, unless the item says
 //! `-` then (httpd manual page `core`, `ErrorLogFormat`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 
@@ -54,7 +55,7 @@ pub trait Subject {
     /// `ServerName` of its virtual host.
     fn server_name(&self) -> &str;
     /// The server's name as `UseCanonicalName` has it.
-    fn canonical_name(&self) -> &[u8];
+    fn canonical_name(&self) -> Cow<'_, [u8]>;
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -330,7 +331,9 @@ impl What {
             }
             Self::Time(stamp) => stamp.write(origin, out),
             Self::ServerName => text(subject.map(|of| of.server_name().as_bytes()), out),
-            Self::CanonicalName => text(subject.map(Subject::canonical_name), out),
+            Self::CanonicalName => {
+                text(subject.map(Subject::canonical_name).as_deref(), out);
+            }
         }
     }
 }
@@ -409,8 +412,8 @@ mod tests {
         fn server_name(&self) -> &str {
             "a.example"
         }
-        fn canonical_name(&self) -> &[u8] {
-            b"b.example"
+        fn canonical_name(&self) -> Cow<'_, [u8]> {
+            Cow::Borrowed(b"b.example")
         }
     }
 
