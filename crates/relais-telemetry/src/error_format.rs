@@ -130,10 +130,8 @@ impl ErrorFormat {
         let start = out.len();
         let (mut field, mut skipping) = (start, false);
         for item in &self.items {
-            if item.separates {
-                if !std::mem::take(&mut skipping) {
-                    field = out.len();
-                }
+            if item.separates && !std::mem::take(&mut skipping) {
+                field = out.len();
             }
             if matches!(item.what, What::Message) {
                 escape::error(entry.message, out);
