@@ -186,6 +186,7 @@ pub fn default_host_spec() -> HostSpec {
         balancers: Vec::new(),
         workers: Vec::new(),
         routes: Vec::new(),
+        maps_written: false,
         protocols: relais_policy::ProtocolsSpec::default(),
         http2: relais_policy::Http2Spec::default(),
         tunnels: relais_policy::TunnelHostSpec::default(),

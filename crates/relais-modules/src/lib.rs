@@ -183,6 +183,9 @@ pub static PHASES: Phases = Phases {
         mod_setenvif::post_read,
     ],
     again: &[mod_setenvif::post_read],
+    // httpd: a rule with mapping= comes before everything that sees the path
+    // decoded.
+    pre_translate: &[mod_proxy::pre_translate],
     // httpd: mod_rewrite hooks translate_name at APR_HOOK_FIRST and mod_proxy
     // right behind it, so that RewriteRule [P] beats ProxyPass.
     // mod_alias follows.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use relais_conf::{Diagnostic, Text};
-use relais_policy::{Context, Directive, Exchange, Flow, Module, Problem, Set, SetResult, Slot};
+use relais_policy::{
+    Context, Directive, Exchange, Flow, Lookup, Module, Problem, Set, SetResult, Slot,
+};
 
 use crate::filters::{self, OutputFilter};
 use crate::{core, mod_rewrite};
@@ -281,8 +283,11 @@ fn default_language(slot: &mut Slot<'_, Mime>, words: &[Text]) -> SetResult {
 /// Says who answers for a file of this name (`AddHandler`); it comes in front
 /// of `SetHandler`.
 pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
+    if let Some(proxy) = &exchange.proxy {
+        return describe(exchange, proxy.url.clone());
+    }
     let section = exchange.section_settings::<Section>();
-    if section.handlers.is_empty() || exchange.proxy.is_some() {
+    if section.handlers.is_empty() {
         return Flow::Declined;
     }
     let Some(file) = exchange.file.as_deref() else {
@@ -296,6 +301,25 @@ pub(crate) fn fixup(exchange: &mut Exchange<'_>) -> Flow {
     if let Some(handler) = found.filter(|handler| handler != b"none") {
         exchange.handler = Some(handler.into());
     }
+    Flow::Declined
+}
+
+/// What the name of a proxied URL says of the answer, for fields that the origin
+/// leaves out: to httpd that URL is a file like any other.
+fn describe(exchange: &mut Exchange<'_>, url: Vec<u8>) -> Flow {
+    let name = url.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    if !name.contains(&b'.') && exchange.section_settings::<Section>().language.is_none() {
+        return Flow::Declined;
+    }
+    let file = exchange.host_settings::<Host>().types.as_ref();
+    if let Some(file) = file.filter(|file| file.types.get().is_none()) {
+        let file = file.clone();
+        return Flow::Wait(Lookup::new(b"media types", move || {
+            file.load();
+            Arc::new(())
+        }));
+    }
+    exchange.described = fields(exchange, name);
     Flow::Declined
 }
 

@@ -162,6 +162,8 @@ pub(crate) enum Stage {
     PostRead,
     /// In place of `PostRead` after an internal redirect.
     Again,
+    /// Before the path is decoded.
+    Written,
     Target,
     /// Behind `Target`, and in its place after an internal redirect.
     Restarted,
@@ -214,6 +216,8 @@ pub struct Exchange<'a> {
     pub file: Option<Vec<u8>>,
     /// The request's body, once a phase has asked for it.
     pub body: Option<Vec<u8>>,
+    /// What the name of the proxied URL says of the answer's content.
+    pub described: Vec<(&'static str, Vec<u8>)>,
     /// Who answers, as `SetHandler`, `AddHandler` or a rule says.
     pub handler: Option<Cow<'static, [u8]>>,
     /// What of the path leads beyond the file.
@@ -402,6 +406,9 @@ pub struct Phases {
     /// What of `post_read_request` is done again at an internal redirect: what
     /// makes variables, since those of the request so far have other names.
     pub again: &'static [Phase],
+    /// httpd's `pre_translate_name`: the path is as it was written. One that sets
+    /// the target has the word: the path is decoded no more.
+    pub pre_translate: &'static [Phase],
     /// httpd's `translate_name`: the first that is not `Declined` wins.
     pub translate: &'static [Phase],
     /// httpd's `map_to_storage`: all are asked.
@@ -453,6 +460,7 @@ impl<'a> Exchange<'a> {
             client_name: None,
             file: None,
             body: None,
+            described: Vec::new(),
             handler: None,
             path_info: Vec::new(),
             is_folder: false,
@@ -683,7 +691,6 @@ impl<'a> Exchange<'a> {
     pub(crate) fn run_stage(&mut self, sets: &SectionSets) -> Result<Stage, Flow> {
         let phases = self.site.phases;
         match self.stage {
-            Stage::PostRead => self.all(phases.post_read, Stage::Target),
             Stage::Again => {
                 let has_path = !self.path.is_empty();
                 let next = if has_path {
@@ -693,6 +700,16 @@ impl<'a> Exchange<'a> {
                 };
                 self.all(phases.again, next)
             }
+            Stage::PostRead => self.all(phases.post_read, Stage::Written),
+            Stage::Written if self.host.spec.maps_written => {
+                self.read_written(sets)?;
+                self.first(phases.pre_translate)?;
+                match self.proxy {
+                    Some(_) => Ok(Stage::Restarted),
+                    None => Ok(Stage::Target),
+                }
+            }
+            Stage::Written => Ok(Stage::Target),
             Stage::Target => {
                 self.read_target().map_err(Flow::Decide)?;
                 Ok(Stage::Restarted)
@@ -702,7 +719,9 @@ impl<'a> Exchange<'a> {
                 Ok(Stage::Translate)
             }
             Stage::Translate => {
-                self.first(phases.translate)?;
+                if !self.host.spec.maps_written || self.proxy.is_none() {
+                    self.first(phases.translate)?;
+                }
                 Ok(Stage::Map)
             }
             Stage::Map => self.all(phases.map, Stage::Mapped),
@@ -816,6 +835,21 @@ impl<'a> Exchange<'a> {
         self.auth_type = None;
         self.section = self.host.base();
         self.enter(Stage::Again);
+        Ok(())
+    }
+
+    /// The path as it was written, for rules that want it so. Whatever is wrong
+    /// with it is said when it is decoded.
+    fn read_written(&mut self, sets: &SectionSets) -> Result<(), Flow> {
+        let (path, query) = uri::split_target(self.head.target());
+        if path.first() != Some(&b'/') {
+            return Ok(());
+        }
+        if let Ok(written) = uri::normalise_written(path, self.host.path_rules()) {
+            self.query = query.map(<[u8]>::to_vec);
+            self.path = written;
+            self.walk(sets)?;
+        }
         Ok(())
     }
 

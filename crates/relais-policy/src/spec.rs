@@ -230,6 +230,8 @@ pub struct HostSpec {
     pub workers: Vec<Arc<WorkerSpec>>,
     /// The rules that lead to origins.
     pub routes: Vec<Arc<RouteSpec>>,
+    /// Whether a rule wants to see paths before they are decoded.
+    pub maps_written: bool,
     /// `Protocols`: what clients may speak.
     pub protocols: ProtocolsSpec,
     /// What holds for connections of HTTP/2.

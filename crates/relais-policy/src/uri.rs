@@ -126,6 +126,21 @@ pub fn without_double_slash(path: &[u8]) -> &[u8] {
     &path[slashes.saturating_sub(1)..]
 }
 
+/// Normalises a raw path without decoding it, but for escapes of unreserved
+/// characters: what a rule with `mapping=` sees.
+///
+/// # Errors
+/// See [`PathError`].
+pub fn normalise_written(raw: &[u8], rules: PathRules) -> Result<Vec<u8>, PathError> {
+    let raw = without_double_slash(raw);
+    if has_bad_escape(raw) {
+        return Err(PathError::BadEscape);
+    }
+    let mut written = decode_unreserved(raw);
+    remove_dots(&mut written, rules.merge_slashes)?;
+    Ok(written)
+}
+
 /// The path with the escapes of unreserved characters (RFC 3986 section 2.3) taken off, and no others.
 fn decode_unreserved(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());

@@ -234,7 +234,12 @@ impl Balancer {
             _ => None,
         };
         let index = match bound {
-            Some(index) => index,
+            Some(index) => {
+                if route.is_some() {
+                    pay(&mut state.entries, index);
+                }
+                index
+            }
             None if route.is_some() && state.settings.no_failover => return None,
             None => by_method(state, ask)?,
         };
@@ -512,6 +517,19 @@ fn by_route(entries: &[Entry], route: &[u8], ask: &Ask<'_>) -> Option<usize> {
     redirected
         .filter(|&index| usable(index))
         .or_else(|| named(route, true).filter(|&index| usable(index)))
+}
+
+/// A session's request counts in the turns too: every member that can be used
+/// earns its factor, and the one that is bound pays them.
+fn pay(entries: &mut [Entry], bound: usize) {
+    let mut total = 0;
+    let usable = entries.iter_mut().filter(|entry| entry.member.is_usable());
+    for entry in usable {
+        let factor = i64::from(entry.member.spec.factor);
+        entry.credit += factor;
+        total += factor;
+    }
+    entries[bound].credit -= total;
 }
 
 fn is_tried(member: &Member, ask: &Ask<'_>) -> bool {

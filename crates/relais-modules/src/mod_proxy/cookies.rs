@@ -3,20 +3,62 @@
 
 use relais_conf::Text;
 use relais_http1::Fields;
-use relais_policy::{Exchange, SetResult, Slot};
+use relais_policy::{Environment, Exchange, Problem, SetResult, Slot};
 
+use super::pass::interpolate;
 use super::{Proxy, Section};
 
+/// What is replaced, and by what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pair {
+    from: Vec<u8>,
+    to: Vec<u8>,
+    /// Whether both may hold variables of the request.
+    interpolate: bool,
+}
+
+impl Pair {
+    fn read(slot: &Slot<'_, Proxy>, words: &[Text]) -> Result<Self, Problem> {
+        let name = slot.place.name.lossy();
+        let (from, to, interpolate) = match words {
+            [from, to] => (from, to, false),
+            [from, to, word] if word.eq_ignore_case("interpolate") => (from, to, true),
+            [_, _, word, ..] => {
+                let message = format!("{name} takes only `interpolate` behind its two values");
+                return Err(Problem::at(word.span(), message));
+            }
+            _ => return Err(Problem::new(format!("{name} takes two values"))),
+        };
+        Ok(Self {
+            from: from.bytes().to_vec(),
+            to: to.bytes().to_vec(),
+            interpolate,
+        })
+    }
+
+    /// The same with the request's variables in it.
+    fn filled(&self, environment: &Environment) -> Self {
+        if !self.interpolate {
+            return self.clone();
+        }
+        Self {
+            from: interpolate(&self.from, environment),
+            to: interpolate(&self.to, environment),
+            interpolate: false,
+        }
+    }
+}
+
 /// The handler of `ProxyPassReverseCookieDomain`.
-pub(crate) fn set_domain(slot: &mut Slot<'_, Proxy>, from: &Text, to: &Text) -> SetResult {
-    let pair = (from.bytes().to_vec(), to.bytes().to_vec());
+pub(crate) fn set_domain(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    let pair = Pair::read(slot, words)?;
     slot.section.cookie_domains.push(pair);
     Ok(())
 }
 
 /// The handler of `ProxyPassReverseCookiePath`.
-pub(crate) fn set_path(slot: &mut Slot<'_, Proxy>, from: &Text, to: &Text) -> SetResult {
-    let pair = (from.bytes().to_vec(), to.bytes().to_vec());
+pub(crate) fn set_path(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
+    let pair = Pair::read(slot, words)?;
     slot.section.cookie_paths.push(pair);
     Ok(())
 }
@@ -27,6 +69,29 @@ pub(super) fn reverse(exchange: &Exchange<'_>, fields: &mut Fields) {
     if section.cookie_domains.is_empty() && section.cookie_paths.is_empty() {
         return;
     }
+    let filled = |pairs: &[Pair]| -> Vec<Pair> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|pair| pair.filled(&exchange.environment))
+            .collect()
+    };
+    let is_open = |pair: &Pair| pair.interpolate;
+    let opens = section
+        .cookie_domains
+        .iter()
+        .chain(&section.cookie_paths)
+        .any(is_open);
+    let made;
+    let section = if opens && section.interpolates() {
+        made = Section {
+            cookie_domains: filled(&section.cookie_domains),
+            cookie_paths: filled(&section.cookie_paths),
+            ..Section::default()
+        };
+        &made
+    } else {
+        section
+    };
     for index in 0..fields.len() {
         let mapped = fields
             .at(index)
@@ -67,21 +132,19 @@ fn attribute(part: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((head, part[..equals].trim_ascii(), value.trim_ascii()))
 }
 
-type Pairs = [(Vec<u8>, Vec<u8>)];
-
 /// The public domain in place of the whole of an internal one.
-fn domain<'a>(pairs: &'a Pairs, value: &[u8]) -> Option<&'a [u8]> {
+fn domain<'a>(pairs: &'a [Pair], value: &[u8]) -> Option<&'a [u8]> {
     let found = pairs
         .iter()
-        .find(|(from, _)| value.eq_ignore_ascii_case(from));
-    found.map(|(_, to)| to.as_slice())
+        .find(|pair| value.eq_ignore_ascii_case(&pair.from));
+    found.map(|pair| pair.to.as_slice())
 }
 
 /// The public path in place of one that begins with an internal one; as httpd
 /// has it, the rest of the path is gone.
-fn path<'a>(pairs: &'a Pairs, value: &[u8]) -> Option<&'a [u8]> {
-    let found = pairs.iter().find(|(from, _)| value.starts_with(from));
-    found.map(|(_, to)| to.as_slice())
+fn path<'a>(pairs: &'a [Pair], value: &[u8]) -> Option<&'a [u8]> {
+    let found = pairs.iter().find(|pair| value.starts_with(&pair.from));
+    found.map(|pair| pair.to.as_slice())
 }
 
 #[cfg(test)]
@@ -90,9 +153,14 @@ mod tests {
 
     #[test]
     fn attributes() {
+        let pair = |from: &str, to: &str| Pair {
+            from: from.into(),
+            to: to.into(),
+            interpolate: false,
+        };
         let section = Section {
-            cookie_domains: vec![(b"be.internal".to_vec(), b"pub.example".to_vec())],
-            cookie_paths: vec![(b"/x".to_vec(), b"/rev".to_vec())],
+            cookie_domains: vec![pair("be.internal", "pub.example")],
+            cookie_paths: vec![pair("/x", "/rev")],
             ..Section::default()
         };
         let table: &[(&str, &str)] = &[

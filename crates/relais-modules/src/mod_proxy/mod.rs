@@ -12,6 +12,7 @@ mod health;
 mod params;
 mod pass;
 mod reverse;
+mod servlet;
 mod settings;
 mod shown;
 mod url;
@@ -32,7 +33,7 @@ pub(crate) use balancer::{is_balancer, new_member, sticky_by};
 pub(crate) use by_handler::{check as check_handler, respond as respond_by_handler};
 pub(crate) use canonical::canonicalise;
 pub(crate) use params::Params;
-pub(crate) use pass::{covered, translate};
+pub(crate) use pass::{covered, pre_translate, translate};
 pub(crate) use reverse::respond_head;
 pub(crate) use shown::{status_words, sticky_words, traffic_words};
 pub(crate) use url::{Parts, check_target, proxy_error, split};
@@ -53,6 +54,8 @@ pub struct Host {
     passes: Vec<pass::Pass>,
     /// These and those of sections, as others know them.
     routes: Vec<Arc<RouteSpec>>,
+    /// Whether a rule, of a section too, has `mapping=`.
+    maps_written: bool,
     workers: Vec<Worker>,
     balancers: Vec<balancer::Balancer>,
     inherit_balancers: Option<bool>,
@@ -76,8 +79,8 @@ pub struct Section {
     reverses: Vec<reverse::Reverse>,
     preserve_host: Option<bool>,
     add_headers: Option<bool>,
-    cookie_domains: Vec<(Vec<u8>, Vec<u8>)>,
-    cookie_paths: Vec<(Vec<u8>, Vec<u8>)>,
+    cookie_domains: Vec<cookies::Pair>,
+    cookie_paths: Vec<cookies::Pair>,
     overrides: Option<Overrides>,
     forward_continue: Option<bool>,
     interpolate: Option<bool>,
@@ -195,6 +198,8 @@ impl Module for Proxy {
                 "ProxyPass /ws ws://127.0.0.1:8080/ws",
                 "ProxyPass / http://[::1]:8080/ nocanon",
                 "ProxyPass /no !",
+                "ProxyPass /a http://o.example/a mapping=encoded",
+                "ProxyPass /a http://o.example/a mapping=Servlet",
                 "ProxyPass /a http://o.example/a timeout=5 connectiontimeout=500ms disablereuse=On upgrade=websocket",
                 "ProxyPass /a http://o.example/a KeepAlive=On max=20 retry=0 ttl=10",
                 "ProxyPass /a http://o.example/a \"upgrade=foo, websocket\"",
@@ -221,7 +226,7 @@ impl Module for Proxy {
                 "ProxyPass /a http://o.example/a timeout=0",
                 "ProxyPass /a http://o.example/a timeuot=5",
                 "ProxyPass /a http://${HOST}.example/a interpolate",
-                "ProxyPass /a http://o.example/a mapping=encoded",
+                "ProxyPass /a http://o.example/a mapping=decoded",
                 "ProxyPass /a http://o.example/a nokey",
                 "ProxyPass /a http://o.example/a upgrade=websocket-much-too-long",
                 "ProxyPass /a http://u:p@o.example/",
@@ -349,18 +354,18 @@ impl Module for Proxy {
         },
         Directive {
             name: "ProxyPassReverse",
-            syntax: "ProxyPassReverse [path] url",
+            syntax: "ProxyPassReverse [path] url [interpolate]",
             context: Context::ANY,
             default: None,
             doc: "Maps URLs of the origin in Location, Content-Location, URI and Destination back to this server's.",
             accepts: &[
                 "ProxyPassReverse /app http://127.0.0.1:8080/app",
                 "ProxyPassReverse /app /x",
+                "ProxyPassReverse /app http://${origin}/ interpolate",
             ],
             refuses: &[
                 "ProxyPassReverse",
                 "ProxyPassReverse /app",
-                "ProxyPassReverse /app http://o/ interpolate",
                 "ProxyPassReverse /a /b /c",
             ],
             set: Set::Words(reverse::set),
@@ -406,20 +411,23 @@ impl Module for Proxy {
         },
         Directive {
             name: "ProxyPassReverseCookieDomain",
-            syntax: "ProxyPassReverseCookieDomain internal-domain public-domain",
+            syntax: "ProxyPassReverseCookieDomain internal-domain public-domain [interpolate]",
             context: Context::ANY,
             default: None,
             doc: "Replaces the Domain of an origin's cookies.",
-            accepts: &["ProxyPassReverseCookieDomain be.internal pub.example"],
+            accepts: &[
+                "ProxyPassReverseCookieDomain be.internal pub.example",
+                "ProxyPassReverseCookieDomain be.internal ${site} interpolate",
+            ],
             refuses: &[
                 "ProxyPassReverseCookieDomain a",
                 "ProxyPassReverseCookieDomain a b c",
             ],
-            set: Set::Take2(cookies::set_domain),
+            set: Set::Words(cookies::set_domain),
         },
         Directive {
             name: "ProxyPassReverseCookiePath",
-            syntax: "ProxyPassReverseCookiePath internal-path public-path",
+            syntax: "ProxyPassReverseCookiePath internal-path public-path [interpolate]",
             context: Context::ANY,
             default: None,
             doc: "Replaces the Path of an origin's cookies that begins with a path.",
@@ -428,7 +436,7 @@ impl Module for Proxy {
                 "ProxyPassReverseCookiePath /x",
                 "ProxyPassReverseCookiePath",
             ],
-            set: Set::Take2(cookies::set_path),
+            set: Set::Words(cookies::set_path),
         },
         Directive {
             name: "ProxyErrorOverride",
@@ -596,6 +604,7 @@ impl Module for Proxy {
             // The main server's come first: a virtual host's cannot take a path from them (seen on 2.4.71).
             passes: inherited.iter().chain(&inner.passes).cloned().collect(),
             routes: [&inner.routes[..], &outer.routes].concat(),
+            maps_written: inner.maps_written || outer.maps_written,
             workers: inner
                 .workers
                 .iter()
@@ -638,6 +647,7 @@ impl Module for Proxy {
     }
 
     fn finish_host(host: &Host, _section: &Section, spec: &mut HostSpec) {
+        spec.maps_written = host.maps_written;
         // The specs are made here once, so that all requests share them.
         let defaults = host.defaults(spec.timeout);
         spec.routes.extend_from_slice(&host.routes);

@@ -86,9 +86,6 @@ const IGNORED: &[(&str, Shape, &str)] = &[
     ),
 ];
 
-/// Parameters that httpd knows and relais does not have yet.
-const NOT_YET: &[&str] = &["mapping"];
-
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// More connections than a machine has ports are no limit.
@@ -319,16 +316,9 @@ fn without_effect(
             "secret belongs to AJP, which relais does not speak",
         ));
     }
-    if NOT_YET.contains(&name) {
-        return Err(Problem::not_yet(
-            key.span(),
-            format!("the worker parameter {name} is not implemented yet"),
-        ));
-    }
     let known = OURS
         .iter()
         .chain(IGNORED.iter().map(|(name, ..)| name))
-        .chain(NOT_YET)
         .chain(MEMBERS)
         .chain(health::NAMES)
         .copied();

@@ -12,7 +12,8 @@ use relais_policy::{
 
 use super::PROXY_SERVER;
 use super::balancer;
-use super::params::{Of, Params};
+use super::params::{Of, Params, key_value};
+use super::servlet;
 use super::worker::{self, Worker};
 use super::{Host, Proxy, Section, last_span, url};
 use crate::values;
@@ -30,6 +31,19 @@ pub(crate) struct Pass {
     no_canonical: bool,
     /// `interpolate`: variables in the target are those of the request.
     interpolate: bool,
+    /// Which spelling of the path it looks at.
+    mapping: Mapping,
+}
+
+/// `mapping=`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mapping {
+    /// The decoded path.
+    Decoded,
+    /// The path as it was written; it goes out like that too.
+    Encoded,
+    /// So it does, and parameters of segments count for nothing.
+    Servlet,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +140,7 @@ fn add(slot: &mut Slot<'_, Proxy>, paths: Paths, words: &[Text], rest: &[Text]) 
             target: None,
             no_canonical: false,
             interpolate: false,
+            mapping: Mapping::Decoded,
         }
     } else {
         target_pass(slot, paths, target, options)?
@@ -178,6 +193,7 @@ fn target_pass(
         target: Some(target.clone()),
         no_canonical: false,
         interpolate,
+        mapping: Mapping::Decoded,
     };
     let mut params = Params::default();
     for option in options {
@@ -185,6 +201,10 @@ fn target_pass(
             "nocanon" => pass.no_canonical = true,
             // It matters to handlers only that relais does not have.
             "noquery" | "interpolate" => {}
+            _ if is_mapping(option) => {
+                pass.mapping = mapping(option)?;
+                slot.host.maps_written = true;
+            }
             _ if of_balancer => {
                 balancer::set_params(slot, target, std::slice::from_ref(option))?;
             }
@@ -206,6 +226,17 @@ fn target_pass(
         slot.host.workers.extend(Worker::new(named, true, params));
     }
     Ok(pass)
+}
+
+fn is_mapping(option: &Text) -> bool {
+    let name = option.bytes().get(..b"mapping=".len());
+    name.is_some_and(|name| name.eq_ignore_ascii_case(b"mapping="))
+}
+
+fn mapping(option: &Text) -> Result<Mapping, Problem> {
+    let (_, value) = key_value(option)?;
+    let index = values::choice(&value, "mapping", &["encoded", "servlet"])?;
+    Ok([Mapping::Encoded, Mapping::Servlet][index])
 }
 
 /// The handler of `ProxySet`.
@@ -258,26 +289,37 @@ pub(crate) fn set_worker(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResul
 /// `translate_name` of mod_proxy: the section's rule, else the first of the
 /// host's that fits.
 pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
+    map(exchange, false)
+}
+
+/// `pre_translate_name` of mod_proxy: the same for rules with `mapping=`, while
+/// the path is as it was written.
+pub(crate) fn pre_translate(exchange: &mut Exchange<'_>) -> Flow {
+    map(exchange, true)
+}
+
+fn map(exchange: &mut Exchange<'_>, written: bool) -> Flow {
     if exchange.path.first() != Some(&b'/') || exchange.environment.get(b"no-proxy").is_some() {
         return Flow::Declined;
     }
     if exchange.is_explained() {
-        remark_passes(exchange);
+        remark_passes(exchange, written);
     }
-    let own = exchange
-        .section_settings::<Section>()
-        .pass
-        .as_ref()
-        .and_then(|pass| pass.apply(exchange));
-    let found = own.or_else(|| {
-        exchange
-            .host_settings::<Host>()
-            .passes
-            .iter()
-            .find_map(|pass| pass.apply(exchange))
+    let section = exchange.section_settings::<Section>();
+    let host = exchange.host_settings::<Host>();
+    let mut passes = section.pass.iter().chain(&host.passes);
+    let found = passes.find_map(|pass| {
+        let asked = (pass.mapping == Mapping::Decoded) != written;
+        asked.then(|| pass.apply(exchange))?
     });
     match found {
         None | Some(Applied::Exempt) => Flow::Declined,
+        Some(Applied::Servlet(proxy, path)) => {
+            exchange.path = path;
+            exchange.proxy = Some(proxy);
+            exchange.handler = Some(PROXY_SERVER);
+            Flow::Done
+        }
         Some(Applied::To(proxy)) => {
             exchange.proxy = Some(proxy);
             exchange.handler = Some(PROXY_SERVER);
@@ -292,16 +334,17 @@ pub(crate) fn translate(exchange: &mut Exchange<'_>) -> Flow {
 }
 
 /// Remarks on each rule up to the first that fits.
-fn remark_passes(exchange: &mut Exchange<'_>) {
+fn remark_passes(exchange: &mut Exchange<'_>, written: bool) {
     let host: &Host = exchange.host_settings();
     let own = exchange.section_settings::<Section>().pass.clone();
-    for pass in own.iter().chain(&host.passes) {
+    let passes = own.iter().chain(&host.passes);
+    for pass in passes.filter(|pass| (pass.mapping == Mapping::Decoded) != written) {
         let applied = pass.apply(exchange);
         let fits = applied.is_some();
         let verdict = match applied {
             None => "does not cover the path",
             Some(Applied::Exempt) => "exempts the path",
-            Some(Applied::To(_)) => "covers the path",
+            Some(Applied::To(_) | Applied::Servlet(..)) => "covers the path",
             Some(Applied::OtherHost(_)) => "would change the host",
         };
         let span = match (&pass.target, &pass.paths) {
@@ -369,6 +412,8 @@ enum Applied {
     /// `!`
     Exempt,
     To(ProxyUrl),
+    /// The same, with the path that sections see from now on.
+    Servlet(ProxyUrl, Vec<u8>),
     /// The target has no slash behind its host, and the rest of the path
     /// would be taken for more of the host or for a port.
     OtherHost(Vec<u8>),
@@ -395,7 +440,20 @@ impl Pass {
     fn apply(&self, exchange: &Exchange<'_>) -> Option<Applied> {
         let (raw, _) = uri::split_target(exchange.head.target());
         let is_path = exchange.head.target().starts_with(b"/");
+        let written = self.mapping != Mapping::Decoded;
+        let mut plain = None;
         let (path, no_canonical, found) = match &self.paths {
+            Paths::Below(prefix) if self.mapping == Mapping::Servlet => {
+                let found = servlet::covered(prefix.bytes(), &exchange.path)?;
+                plain = Some(found.path);
+                let rest = exchange.path.get(found.used..).unwrap_or_default();
+                (rest, true, None)
+            }
+            Paths::Below(prefix) if written => {
+                let used = covered(prefix.bytes(), &exchange.path)?;
+                let rest = exchange.path.get(used..).unwrap_or_default();
+                (rest, true, None)
+            }
             Paths::Below(prefix) => {
                 let used = covered(prefix.bytes(), &exchange.path)?;
                 // A raw path that spells the prefix otherwise cannot be cut after it.
@@ -420,7 +478,7 @@ impl Pass {
                 };
                 (
                     path,
-                    raw_found.is_some(),
+                    written || raw_found.is_some(),
                     Some(Groups::new(path, raw_found.unwrap_or(found))),
                 )
             }
@@ -444,13 +502,17 @@ impl Pass {
         if url::changes_host(target, fixed, &url) {
             return Some(Applied::OtherHost(url));
         }
-        let has_query = no_canonical && matches!(self.paths, Paths::Match(_));
-        Some(Applied::To(ProxyUrl {
+        let has_query = no_canonical && !written && matches!(self.paths, Paths::Match(_));
+        let proxy = ProxyUrl {
             url,
             no_canonical,
             has_query,
             rule: Some(self.line),
-        }))
+        };
+        Some(match plain {
+            Some(path) => Applied::Servlet(proxy, path),
+            None => Applied::To(proxy),
+        })
     }
 }
 
@@ -461,7 +523,7 @@ fn before_variable(target: &[u8]) -> Option<usize> {
 
 /// A target with the request's variables in the place of `${NAME}`; one that is
 /// not set leaves nothing (`ap_proxy_interpolate`).
-fn interpolate(target: &[u8], environment: &Environment) -> Vec<u8> {
+pub(super) fn interpolate(target: &[u8], environment: &Environment) -> Vec<u8> {
     let mut out = Vec::with_capacity(target.len() + 32);
     let mut rest = target;
     while let Some(at) = before_variable(rest) {

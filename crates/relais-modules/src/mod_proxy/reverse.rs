@@ -1,9 +1,10 @@
 //! `ProxyPassReverse`: from an origin's URL to ours.
 
 use relais_conf::Text;
-use relais_http1::ResponseHead;
-use relais_policy::{Exchange, Problem, SetResult, Slot};
+use relais_http1::{Fields, ResponseHead};
+use relais_policy::{Environment, Exchange, Problem, SetResult, Slot};
 
+use super::pass::interpolate;
 use super::{Host, Proxy, Section, cookies, last_span, url, via};
 use crate::{core, own_url};
 
@@ -14,6 +15,8 @@ pub(crate) struct Reverse {
     path: Vec<u8>,
     /// The origin's URL or path.
     url: Vec<u8>,
+    /// Whether both may hold variables of the request.
+    interpolate: bool,
 }
 
 /// The fields that name a URL of the origin (mod_proxy.html#proxypassreverse).
@@ -21,16 +24,11 @@ const FIELDS: [&str; 4] = ["Location", "Content-Location", "URI", "Destination"]
 
 /// The handler of `ProxyPassReverse`.
 pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
-    if let Some(word) = words
+    let interpolate = words
         .iter()
         .skip(1)
-        .find(|word| word.eq_ignore_case("interpolate"))
-    {
-        return Err(Problem::not_yet(
-            word.span(),
-            "interpolate is not implemented yet",
-        ));
-    }
+        .any(|word| word.eq_ignore_case("interpolate"));
+    let words = &words[..words.len() - usize::from(interpolate)];
     let (path, url) = match (slot.place.section, words) {
         (Some(section), [url]) => (&section.argument, url),
         (Some(_), [_, extra, ..]) => {
@@ -56,6 +54,7 @@ pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
     let reverse = Reverse {
         path: path.bytes().to_vec(),
         url: url.bytes().to_vec(),
+        interpolate,
     };
     slot.section.reverses.push(reverse);
     Ok(())
@@ -64,11 +63,7 @@ pub(crate) fn set(slot: &mut Slot<'_, Proxy>, words: &[Text]) -> SetResult {
 /// Maps the fields of an origin's response back.
 pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
     cookies::reverse(exchange, &mut head.fields);
-    let forced = exchange.section_settings::<core::Section>().forced_type();
-    if let Some(kind) = forced.filter(|_| !head.fields.contains("Content-Type")) {
-        // One that cannot be sent is left out.
-        let _ = head.fields.push("Content-Type", kind);
-    }
+    describe(exchange, &mut head.fields);
     let version = head.version();
     via::apply_to_answer(exchange, version, &mut head.fields);
     let reverses = &exchange.section_settings::<Section>().reverses;
@@ -91,12 +86,36 @@ pub(crate) fn respond_head(exchange: &Exchange<'_>, head: &mut ResponseHead) {
     }
 }
 
+/// Adds what the name of the URL says of the content (mod_mime), and `ForceType`.
+/// One that cannot be sent is left out.
+fn describe(exchange: &Exchange<'_>, fields: &mut Fields) {
+    let forced = exchange.section_settings::<core::Section>().forced_type();
+    for (name, value) in &exchange.described {
+        let _ = match *name {
+            "Content-Type" if forced.is_some() || fields.contains(name) => Ok(()),
+            "Content-Language" => {
+                let languages: Vec<Vec<u8>> = fields.get_all(name).map(<[u8]>::to_vec).collect();
+                let all = [vec![value.clone()], languages].concat();
+                fields.set(name, all.join(&b','))
+            }
+            _ => fields.set(name, value),
+        };
+    }
+    if let Some(kind) = forced.filter(|_| !fields.contains("Content-Type")) {
+        let _ = fields.push("Content-Type", kind);
+    }
+}
+
 /// The first mapping that fits (`ap_proxy_location_reverse_map`).
 fn map(exchange: &Exchange<'_>, reverses: &[Reverse], value: &[u8]) -> Option<Vec<u8>> {
     let host: &Host = exchange.host_settings();
-    let mapped = reverses
-        .iter()
-        .find_map(|reverse| reverse.apply_to(host, value))?;
+    let on = exchange.section_settings::<Section>().interpolates();
+    let mapped = reverses.iter().find_map(|reverse| {
+        if reverse.interpolate && on {
+            return reverse.filled(&exchange.environment).apply_to(host, value);
+        }
+        reverse.apply_to(host, value)
+    })?;
     Some(if mapped.starts_with(b"/") {
         own_url::absolute(exchange, &mapped)
     } else {
@@ -105,6 +124,15 @@ fn map(exchange: &Exchange<'_>, reverses: &[Reverse], value: &[u8]) -> Option<Ve
 }
 
 impl Reverse {
+    /// The same with the request's variables in it.
+    fn filled(&self, environment: &Environment) -> Self {
+        Self {
+            path: interpolate(&self.path, environment),
+            url: interpolate(&self.url, environment),
+            interpolate: false,
+        }
+    }
+
     /// A URL of a balancer stands for that of every member, with what is behind
     /// the balancer's name after the member's own path.
     fn apply_to(&self, host: &Host, value: &[u8]) -> Option<Vec<u8>> {
@@ -120,6 +148,7 @@ impl Reverse {
             let of_member = Self {
                 path: self.path.clone(),
                 url: [member, rest].concat(),
+                interpolate: false,
             };
             of_member.apply(value)
         })
@@ -172,6 +201,7 @@ mod tests {
             let reverse = Reverse {
                 path: path.into(),
                 url: url.into(),
+                interpolate: false,
             };
             let found = reverse
                 .apply(value.as_bytes())
