@@ -77,6 +77,8 @@ impl Client {
             let text = request.text();
             while left.take() {
                 wire.stream.write_all(&text).await?;
+                // What TLS holds back goes out too.
+                wire.stream.flush().await?;
                 let head = answered(&mut wire, "200").await?;
                 if head.length() != request.down {
                     return Err(io::Error::other("the answer has another length"));
@@ -153,6 +155,7 @@ impl Client {
         let mut wire = self.connect().await?;
         let text = format!("GET {path} HTTP/1.1\r\n{HANDSHAKE}");
         wire.stream.write_all(text.as_bytes()).await?;
+        wire.stream.flush().await?;
         answered(&mut wire, "101").await?;
         Ok(wire)
     }
@@ -200,6 +203,7 @@ async fn one_tunnel(
     while Left(&left).take() {
         for _ in 0..talk.ups {
             wire.stream.write_all(&own).await?;
+            wire.stream.flush().await?;
         }
         let mut whole = 0;
         wire.read_until(&mut scratch, |bytes| {
