@@ -105,14 +105,10 @@ impl Builder<'_> {
         HostDraft {
             addresses,
             span,
-            host: self.drafts(),
-            base: self.drafts(),
+            host: Drafts::default(),
+            base: Drafts::default(),
             sections: Vec::new(),
         }
-    }
-
-    pub(crate) fn drafts(&self) -> Drafts {
-        Drafts(self.modules.iter().map(|_| None).collect())
     }
 
     fn seal(&self, mut draft: SiteDraft, sources: &SourceMap) -> Site {
@@ -150,8 +146,8 @@ impl Builder<'_> {
     fn untouched(&self, main: &HostDraft) -> Untouched {
         let mut untouched = Untouched::default();
         for (position, module) in self.modules.iter().enumerate() {
-            module.seal_host(main.host.0[position].as_ref(), None, &mut untouched.host);
-            module.seal_base(main.base.0[position].as_ref(), None, &mut untouched.base);
+            module.seal_host(main.host.at(position), None, &mut untouched.host);
+            module.seal_base(main.base.at(position), None, &mut untouched.base);
             module.seal_section(None, &mut untouched.section);
         }
         untouched
@@ -165,20 +161,20 @@ impl Builder<'_> {
         untouched: &Untouched,
         sources: &SourceMap,
     ) -> Host {
-        let mut settings = Settings::default();
-        let mut base = Settings::default();
+        let mut settings = Settings::with_capacity(self.modules.len());
+        let mut base = Settings::with_capacity(self.modules.len());
         for (position, module) in self.modules.iter().enumerate() {
-            let (inner, outer) = (&host.host.0[position], &main.host.0[position]);
+            let (inner, outer) = (host.host.at(position), main.host.at(position));
             match (index, inner) {
-                (0, _) => module.seal_host(None, inner.as_ref(), &mut settings),
+                (0, _) => module.seal_host(None, inner, &mut settings),
                 (_, None) => settings.share(&untouched.host, position),
-                (_, Some(_)) => module.seal_host(outer.as_ref(), inner.as_ref(), &mut settings),
+                (_, Some(_)) => module.seal_host(outer, inner, &mut settings),
             }
-            let (inner, outer) = (&host.base.0[position], &main.base.0[position]);
+            let (inner, outer) = (host.base.at(position), main.base.at(position));
             match (index, inner) {
-                (0, _) => module.seal_base(None, inner.as_ref(), &mut base),
+                (0, _) => module.seal_base(None, inner, &mut base),
                 (_, None) => base.share(&untouched.base, position),
-                (_, Some(_)) => module.seal_base(outer.as_ref(), inner.as_ref(), &mut base),
+                (_, Some(_)) => module.seal_base(outer, inner, &mut base),
             }
         }
         let mut spec = (self.host_spec)();
@@ -236,11 +232,11 @@ impl Builder<'_> {
         untouched: &Untouched,
         sections: &mut Sections,
     ) {
-        let mut settings = Settings::default();
+        let mut settings = Settings::with_capacity(self.modules.len());
         for (position, module) in self.modules.iter().enumerate() {
-            match &draft.settings.0[position] {
+            match draft.settings.at(position) {
                 None => settings.share(&untouched.section, position),
-                own => module.seal_section(own.as_ref(), &mut settings),
+                own => module.seal_section(own, &mut settings),
             }
         }
         let own = sections.push(draft.head.clone(), settings, outer);

@@ -43,11 +43,17 @@ pub trait Module: Sized + 'static {
     fn finish_server(_host: &Self::Host, _spec: &mut ServerSpec) {}
 }
 
-/// Settings of all modules at one level, found by their type.
+/// Settings of all modules at one level, found by their type. A configuration
+/// has many levels: a list is as long as it has to be.
 #[derive(Clone, Default)]
-pub struct Settings(Vec<(TypeId, Arc<dyn Any + Send + Sync>)>);
+pub struct Settings(Vec<Arc<dyn Any + Send + Sync>>);
 
 impl Settings {
+    /// An empty list with room for a number of modules.
+    pub(crate) fn with_capacity(modules: usize) -> Self {
+        Self(Vec::with_capacity(modules))
+    }
+
     /// The settings of type `T`: a module's `Host` or `Section`.
     ///
     /// # Panics
@@ -61,15 +67,16 @@ impl Settings {
     /// The settings of type `T`, if a registered module has them.
     #[must_use]
     pub fn find<T: Any>(&self) -> Option<&T> {
-        let id = TypeId::of::<T>();
-        let at = |place: usize| self.0.get(place).filter(|(have, _)| *have == id);
-        let guess = &PLACES[slot_of(id)];
-        let found = at(usize::from(guess.load(Ordering::Relaxed))).or_else(|| {
-            let place = self.0.iter().position(|(have, _)| *have == id)?;
-            guess.store(u8::try_from(place).unwrap_or_default(), Ordering::Relaxed);
-            at(place)
-        });
-        found.and_then(|(_, value)| value.downcast_ref())
+        let guess = &PLACES[slot_of(TypeId::of::<T>())];
+        let guessed = self.0.get(usize::from(guess.load(Ordering::Relaxed)));
+        guessed.and_then(|value| value.downcast_ref()).or_else(|| {
+            let mut all = self.0.iter().enumerate();
+            let found = all.find_map(|(place, value)| Some((place, value.downcast_ref()?)));
+            found.map(|(place, value)| {
+                guess.store(u8::try_from(place).unwrap_or_default(), Ordering::Relaxed);
+                value
+            })
+        })
     }
 
     /// Takes over the settings in one place of another level's list.
@@ -78,8 +85,7 @@ impl Settings {
     }
 
     fn push(&mut self, value: Arc<dyn Any + Send + Sync>) {
-        let id = (*value).type_id();
-        self.0.push((id, value));
+        self.0.push(value);
     }
 }
 
@@ -122,24 +128,34 @@ impl Hasher for Bits {
 /// One module's settings of one level while the tree is read.
 pub type Draft = Box<dyn Any + Send + Sync>;
 
-/// The drafts of all modules at one level, in the order of the module list;
-/// `None` while no directive of a module stands there. A configuration has
-/// many hosts and sections, and few modules have a say in each.
-pub struct Drafts(pub(crate) Vec<Option<Draft>>);
+/// The drafts at one level, each with its module's place in the module list;
+/// there is none while no directive of a module stands there. A configuration
+/// has many hosts and sections, and few modules have a say in each.
+#[derive(Default)]
+pub struct Drafts(Vec<(usize, Draft)>);
 
 impl Drafts {
     /// The draft of type `T`, if a directive of its module stands there.
     #[must_use]
     pub fn get<T: Any>(&self) -> Option<&T> {
-        self.0
-            .iter()
-            .flatten()
-            .find_map(|draft| draft.downcast_ref())
+        self.0.iter().find_map(|(_, draft)| draft.downcast_ref())
+    }
+
+    /// The draft of the module in this place of the list.
+    pub(crate) fn at(&self, module: usize) -> Option<&Draft> {
+        let mut drafts = self.0.iter();
+        let found = drafts.find(|(place, _)| *place == module);
+        found.map(|(_, draft)| draft)
     }
 
     /// The draft of the module in this place of the list, made if need be.
     pub(crate) fn of(&mut self, module: usize, empty: impl FnOnce() -> Draft) -> &mut Draft {
-        self.0[module].get_or_insert_with(empty)
+        let known = self.0.iter().position(|(place, _)| *place == module);
+        let index = known.unwrap_or_else(|| {
+            self.0.push((module, empty()));
+            self.0.len() - 1
+        });
+        &mut self.0[index].1
     }
 }
 

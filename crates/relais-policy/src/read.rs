@@ -89,10 +89,10 @@ pub(crate) fn read_fragment(
         diagnostics,
     };
     // What belongs to a host is not for a folder to say.
-    let mut host = builder.drafts();
+    let mut host = Drafts::default();
     let mut draft = SectionDraft {
         head,
-        settings: builder.drafts(),
+        settings: Drafts::default(),
         inner: Vec::new(),
     };
     let mut level = Level {
@@ -313,7 +313,7 @@ impl<'a> Reader<'a, '_> {
         let Some(head) = head else { return };
         let mut draft = SectionDraft {
             head,
-            settings: self.builder.drafts(),
+            settings: Drafts::default(),
             inner: Vec::new(),
         };
         let context = match kind {
