@@ -365,6 +365,7 @@ GET /bus/1?x=2 HTTP/1.1
              %{HTTP:Upgrade}='websocket' %0='websocket'
   rewrite  rewrite '/bus/1' -> 'ws://127.0.0.1:7018/bus/1'
   rewrite  forcing proxy-throughput with ws://127.0.0.1:7018/bus/1
+  rewrite  setting lastsub to rule with output ws://127.0.0.1:7018/bus/$1
   rewrite  go-ahead with proxy request proxy:ws://127.0.0.1:7018/bus/1 [OK]
   change   the target is now ws://127.0.0.1:7018/bus/1
   change   variable SCRIPT_URL = /bus/1

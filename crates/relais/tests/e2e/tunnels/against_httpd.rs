@@ -62,7 +62,9 @@ fn a_hundred_and_fifty_idle_tunnels_and_a_request() {
         (tunnels.len(), get(&server, NO_ANSWER))
     });
     if let Some(outcomes) = outcomes {
-        assert_eq!(outcomes, [(150, 0), (150, 404)], "httpd, relais");
+        let [(_, httpd), relais] = outcomes;
+        // Its last thread may be taken by a connection that ends.
+        assert_eq!((httpd, relais), (0, (150, 404)), "httpd, relais");
     }
 }
 
